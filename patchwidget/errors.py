@@ -11,3 +11,19 @@ class PatchError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
+
+
+class ModelError(PatchError):
+    """The model can't be used as it is."""
+
+
+class PromptError(PatchError):
+    """The prompts or answers can't be used together."""
+
+
+class SiteError(PatchError):
+    """What was asked to be patched does not exist in this model or at this place."""
+
+
+class MetricError(PatchError):
+    """The metric can't be computed, or returns something of the wrong shape."""

@@ -1,0 +1,59 @@
+"""Reading and writing a site from hooks: the one place that knows how a module's arguments and outputs are packed."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..models.hooks import Hooks
+from ..models.trace import main_input, main_tensor
+from .sites import Tap
+
+
+def on_read(hooks: Hooks, tap: Tap, read: Callable[[Tensor], None]) -> None:
+    """Call `read(rows)` each time the site is computed."""
+
+    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        read(tap.rows(_found(main_input(args, kwargs), module)))
+
+    def after(module: nn.Module, output: Any) -> None:
+        read(tap.rows(_found(main_tensor(output), module)))
+
+    if tap.side == "input":
+        hooks.before(tap.module, before)
+    else:
+        hooks.after(tap.module, after)
+
+
+def on_write(hooks: Hooks, tap: Tap, write: Callable[[Tensor], None], shared: bool = False) -> None:
+    """Call `write(rows)` each time the site is computed; what it writes into the rows is what the model goes on with.
+
+    `shared`: the tensor is read elsewhere too and must change there (the residual stream at resid_mid), so it is written in place.
+    """
+
+    def edited(tensor: Tensor) -> Tensor:
+        target = tensor if shared else tensor.clone()
+        rows = tap.rows(target)
+        write(rows)
+        return target if rows.data_ptr() == target.data_ptr() else target.copy_(rows.reshape(target.shape))
+
+    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        found = _found(main_input(args, kwargs), module)
+        new = edited(found)
+        return tuple(new if x is found else x for x in args), {k: new if x is found else x for k, x in kwargs.items()}
+
+    def after(module: nn.Module, output: Any) -> Any:
+        found = _found(main_tensor(output), module)
+        new = edited(found)
+        return new if output is found else type(output)(new if x is found else x for x in output)
+
+    if tap.side == "input":
+        hooks.before(tap.module, before)
+    else:
+        hooks.after(tap.module, after)
+
+
+def _found(tensor: Tensor | None, module: nn.Module) -> Tensor:
+    if tensor is None:
+        raise LookupError(f"{type(module).__name__} was called without a tensor")
+    return tensor

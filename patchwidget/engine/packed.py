@@ -1,0 +1,264 @@
+"""The packed executor: every cell computed from where its patch begins, all rows of all cells in one sequence, with no padding.
+
+A patch at (layer l, position p) of a causal model leaves the layers before l and the positions before p as they were. One walk over the layers
+carries, for each cell, rows p..T-1 from layer l on; the cells patched at a layer join there. All rows travel as one [1, R, d] sequence through
+the model's own blocks, which work row by row but for attention; there each group of cells is given the base run's keys and values of the positions
+before p, the base run's mask rows, and the model's own attention function.
+
+A patch behind the attention (z, attn_out, resid_mid, mlp_out) changes no other row of its own block, so in that block only the patched
+rows are computed ("thin" groups), on the base run's attention output; the rows after them join one block later.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..models.attention import intercepted
+from ..models.hooks import Hooks
+from ..models.model import Model
+from ..models.trace import main_tensor
+from .access import on_write
+from .batch import Batch, run_chunks
+from .cells import Cell, Edit, EditTable
+from .measure import Measure
+from .readout import read_logits
+from .recording import Recording
+from .rows import join_arguments, pick_arguments
+from .sites import SITES, find_tap
+
+
+@dataclass(frozen=True, eq=False)
+class _Planned:
+    """A cell in the walk: it enters at `layer`, thin with only `entry` rows or whole, and goes on with positions `start`.. of its base."""
+
+    number: int
+    cell: Cell
+    layer: int
+    thin: bool
+    entry: tuple[int, ...]
+    start: int
+
+
+@dataclass(eq=False)
+class _Group:
+    """Cells of one base that share their positions: `hidden` is [cells, positions, d_model]."""
+
+    base: int
+    positions: tuple[int, ...]
+    thin: bool
+    numbers: list[int]
+    hidden: Tensor
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.numbers) * len(self.positions)
+
+
+class PackedExecutor:
+    """Runs cells on recorded base runs of one model.
+
+    Args:
+        bases: the recordings of the base prompts; cells name them by number.
+        measures: one per base.
+        max_rows: how many rows may travel together in one walk.
+    """
+
+    def __init__(self, model: Model, bases: Sequence[Recording], measures: Sequence[Measure], max_rows: int = 2048) -> None:
+        self.model, self.bases, self.measures, self.max_rows = model, bases, measures, max_rows
+        lengths = [base.length for base in bases]
+        self._offsets = [0, *accumulate(lengths)]
+        self._calls = [join_arguments([base.calls[layer] for base in bases], lengths) for layer in range(model.n_layers)]
+
+    def run(self, cells: Sequence[Cell]) -> Iterator[Batch]:
+        """Measure the cells, in batches, in an order that packs well. Between batches nothing is left on the model."""
+        planned = {plan.number: plan for plan in (self._plan(number, cell) for number, cell in enumerate(cells))}
+        untouched = [number for number, plan in planned.items() if not plan.cell.edits]
+        if untouched:
+            yield Batch(untouched, self._base_values([planned[number].cell.base for number in untouched]))
+        moving = [plan for plan in planned.values() if plan.cell.edits]
+        yield from run_chunks(self._chunks(moving), lambda chunk: self._walk([planned[number] for number in chunk]))
+
+    def _plan(self, number: int, cell: Cell) -> _Planned:
+        """Where a cell enters. Edits that can't reach the measured position are dropped; one without any is equal to its base."""
+        position, n_layers = self.measures[cell.base].position, self.model.n_layers
+        edits = [_cut(edit, position, n_layers) for edit in map(_as_block_input, cell.edits)]
+        edits = [edit for edit in edits if edit is not None]
+        if not edits:
+            return _Planned(number, replace(cell, edits=()), n_layers, False, (), 0)
+        layer = min(edit.layer for edit in edits)
+        first = [edit for edit in edits if edit.layer == layer]
+        thin = layer < n_layers and not any(SITES[edit.site].before_attention for edit in first)
+        entry = tuple(sorted({position for edit in first for position in edit.positions}))
+        start = min(min(edit.positions) for edit in edits)
+        return _Planned(number, replace(cell, edits=tuple(edits)), layer, thin, entry, start)
+
+    def _chunks(self, plans: Sequence[_Planned]) -> list[list[int]]:
+        """Cells that travel together: neighbours by entry layer, since a walk begins at its first cell's layer, up to `max_rows` rows."""
+        chunks: list[list[int]] = []
+        rows = self.max_rows
+        for plan in sorted(plans, key=lambda plan: (plan.layer, plan.cell.base, plan.start)):
+            needed = self.measures[plan.cell.base].position + 1 - plan.start
+            if rows + needed > self.max_rows:
+                chunks.append([])
+                rows = 0
+            chunks[-1].append(plan.number)
+            rows += needed
+        return chunks
+
+    def _base_values(self, bases: Sequence[int]) -> Tensor:
+        values = {base: self._measure(base, self.bases[base].resid[-1][self.measures[base].position][None]) for base in set(bases)}
+        return torch.cat([values[base] for base in bases])
+
+    def _measure(self, base: int, hidden: Tensor) -> Tensor:
+        measure = self.measures[base]
+        return measure.of(read_logits(self.model, hidden, measure.tokens)).float().cpu()
+
+    @torch.no_grad()
+    def _walk(self, plans: Sequence[_Planned]) -> Tensor:
+        """One pass over the layers with these cells; their values in the order of `plans`."""
+        edits = EditTable((plan.number, plan.cell) for plan in plans)
+        joining: dict[int, list[_Planned]] = defaultdict(list)
+        for plan in plans:
+            joining[plan.layer].append(plan)
+        live: dict[tuple[int, int], _Group] = {}
+        with self.model.lock:
+            for layer in range(min(joining), self.model.n_layers):
+                self._enter(live, [plan for plan in joining[layer] if not plan.thin], layer)
+                thin = self._thin_groups([plan for plan in joining[layer] if plan.thin], layer)
+                self._step(layer, [*live.values(), *thin], edits)
+                self._widen(live, thin, {plan.number: plan for plan in joining[layer]}, layer + 1)
+            self._enter(live, joining[self.model.n_layers], self.model.n_layers)
+            self._write(("resid_pre", self.model.n_layers), list(live.values()), edits)
+            values = self._read_out(list(live.values()))
+        edits.check_fired()
+        return torch.stack([values[plan.number] for plan in plans])
+
+    def _enter(self, live: dict[tuple[int, int], _Group], plans: Sequence[_Planned], layer: int) -> None:
+        """Whole cells join the group of their base and start, with the base run's rows."""
+        by_start: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for plan in plans:
+            by_start[plan.cell.base, plan.start].append(plan.number)
+        for (base, start), numbers in by_start.items():
+            rows = self.bases[base].resid[layer][start : self.measures[base].position + 1]
+            self._join(live, base, start, numbers, rows.expand(len(numbers), -1, -1))
+
+    def _join(self, live: dict[tuple[int, int], _Group], base: int, start: int, numbers: list[int], hidden: Tensor) -> None:
+        group = live.get((base, start))
+        if group is None:
+            positions = tuple(range(start, self.measures[base].position + 1))
+            live[base, start] = _Group(base, positions, False, list(numbers), hidden)
+        else:
+            group.numbers += numbers
+            group.hidden = torch.cat([group.hidden, hidden.to(group.hidden.device)])
+
+    def _thin_groups(self, plans: Sequence[_Planned], layer: int) -> list[_Group]:
+        by_rows: dict[tuple[int, tuple[int, ...]], list[int]] = defaultdict(list)
+        for plan in plans:
+            by_rows[plan.cell.base, plan.entry].append(plan.number)
+        return [
+            _Group(base, positions, True, numbers, self.bases[base].resid[layer][list(positions)].expand(len(numbers), -1, -1))
+            for (base, positions), numbers in by_rows.items()
+        ]
+
+    def _widen(self, live: dict[tuple[int, int], _Group], thin: Sequence[_Group], plans: dict[int, _Planned], layer: int) -> None:
+        """After their first block, thin cells go on with every row from their start: the computed ones among the base run's."""
+        for group in thin:
+            base = self.bases[group.base].resid[layer]
+            whole = base[: self.measures[group.base].position + 1].repeat(len(group.numbers), 1, 1)
+            whole[:, list(group.positions)] = group.hidden.to(whole.device)
+            by_start: dict[int, list[int]] = defaultdict(list)
+            for place, number in enumerate(group.numbers):
+                by_start[plans[number].start].append(place)
+            for start, places in by_start.items():
+                self._join(live, group.base, start, [group.numbers[place] for place in places], whole[places, start:])
+
+    def _step(self, layer: int, groups: Sequence[_Group], edits: EditTable) -> None:
+        """Carry all groups through one block, in one sequence."""
+        model, block = self.model, self.model.anatomy.blocks[layer]
+        self._write(("resid_pre", layer), groups, edits)
+        hidden = torch.cat([group.hidden.flatten(0, 1).to(groups[0].hidden.device) for group in groups])[None]
+        rows = torch.tensor([self._offsets[g.base] + p for g in groups for _ in g.numbers for p in g.positions], device=hidden.device)
+        args, kwargs = pick_arguments(self._calls[layer], rows, self._offsets[-1])
+        rows_of = _row_numbers(groups)
+        with Hooks() as hooks, intercepted(model.hf, lambda *a, **k: self._attend(layer, groups, *a, **k)):
+            for place in edits.places:
+                if place[1] == layer and place[0] != "resid_pre":
+                    on_write(hooks, find_tap(model, *place), lambda x, place=place: edits.write(place, x, rows_of), shared=place[0] == "resid_mid")
+            if "hidden_states" in kwargs:
+                output = block.module(*args, **{**kwargs, "hidden_states": hidden})
+            else:
+                output = block.module(hidden, *args[1:], **kwargs)
+        after = main_tensor(output)
+        if after is None:
+            raise LookupError(f"{type(block.module).__name__} returned no tensor")
+        for group, part in zip(groups, after[0].split([group.n_rows for group in groups]), strict=True):
+            group.hidden = part.unflatten(0, (len(group.numbers), len(group.positions)))
+
+    def _write(self, place: tuple[str, int], groups: Sequence[_Group], edits: EditTable) -> None:
+        """Write edits of the residual stream before a block straight into the groups' rows."""
+        if place not in edits.places:
+            return
+        rows = torch.cat([group.hidden.flatten(0, 1) for group in groups])
+        edits.write(place, rows, _row_numbers(groups))
+        for group, part in zip(groups, rows.split([group.n_rows for group in groups]), strict=True):
+            group.hidden = part.unflatten(0, (len(group.numbers), len(group.positions)))
+
+    def _attend(self, layer: int, groups: Sequence[_Group], own: Any, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kw: Any) -> Any:
+        """The attention of one block: each group by itself, on the base run's keys and values before its rows."""
+        outputs: list[Tensor] = []
+        offset = 0
+        for group in groups:
+            record = self.bases[group.base].attention[layer]
+            n, start, end = len(group.numbers), group.positions[0], group.positions[-1] + 1
+            if group.thin:
+                outputs.append(record.output[list(group.positions)].repeat(n, 1, 1))
+            else:
+                q, k, v = (x[0, :, offset : offset + group.n_rows].unflatten(1, (n, end - start)).transpose(0, 1) for x in (query, key, value))
+                k = torch.cat([record.key[:, :, :start].expand(n, -1, -1, -1), k], 2)
+                v = torch.cat([record.value[:, :, :start].expand(n, -1, -1, -1), v], 2)
+                rows = None if record.mask is None else record.mask[:, :, start:end, :end]
+                outputs.append(own(module, q, k, v, rows, **kw)[0].flatten(0, 1))
+            offset += group.n_rows
+        return torch.cat(outputs)[None], None
+
+    def _read_out(self, groups: Sequence[_Group]) -> dict[int, Tensor]:
+        """Each cell's measure, by its number."""
+        values: dict[int, Tensor] = {}
+        for base in {group.base for group in groups}:
+            chosen = [group for group in groups if group.base == base]
+            numbers = [number for group in chosen for number in group.numbers]
+            measured = self._measure(base, torch.cat([group.hidden[:, -1] for group in chosen]))
+            values.update(zip(numbers, measured, strict=True))
+        return values
+
+
+def _as_block_input(edit: Edit) -> Edit:
+    """The residual stream leaving a block is the one that enters the next."""
+    return replace(edit, site="resid_pre", layer=edit.layer + 1) if edit.site == "resid_post" else edit
+
+
+def _cut(edit: Edit, position: int, n_layers: int) -> Edit | None:
+    """The part of an edit that can reach the measured position: nothing after it, and in the last block only that row if no attention follows."""
+    last = edit.layer == n_layers or (edit.layer == n_layers - 1 and not SITES[edit.site].before_attention)
+    keep = [i for i, p in enumerate(edit.positions) if p == position or (p < position and not last)]
+    if len(keep) == len(edit.positions):
+        return edit
+    return replace(edit, positions=tuple(edit.positions[i] for i in keep), value=edit.value[keep]) if keep else None
+
+
+def _row_numbers(groups: Sequence[_Group]) -> Any:
+    """A function (cell number, positions) -> rows of the packed sequence."""
+    first: dict[int, int] = {}
+    places: dict[int, dict[int, int]] = {}
+    offset = 0
+    for group in groups:
+        place = {position: i for i, position in enumerate(group.positions)}
+        for number in group.numbers:
+            first[number], places[number] = offset, place
+            offset += len(group.positions)
+    return lambda number, positions: [first[number] + places[number][position] for position in positions]

@@ -1,0 +1,47 @@
+"""Forward hooks that see only the forwards of the context that opened them.
+
+Hooks in torch are global: without a guard, a forward that the user runs in another thread while a sweep is under way would be patched too.
+"""
+
+from collections.abc import Callable
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import Any, Self
+
+from torch import nn
+
+_open: ContextVar[tuple["Hooks", ...]] = ContextVar("patchwidget_hooks", default=())
+
+
+class Hooks:
+    """A context manager that owns hooks: they fire inside the `with` block of the same context only, and are gone after it."""
+
+    def __init__(self) -> None:
+        self._handles: list[Any] = []
+        self._token: Token[tuple[Hooks, ...]] | None = None
+
+    def before(self, module: nn.Module, hook: Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], Any]) -> None:
+        """`hook(module, args, kwargs)` before each call; it may return new `(args, kwargs)`."""
+
+        def guarded(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            return hook(module, args, kwargs) if self in _open.get() else None
+
+        self._handles.append(module.register_forward_pre_hook(guarded, with_kwargs=True))
+
+    def after(self, module: nn.Module, hook: Callable[[nn.Module, Any], Any]) -> None:
+        """`hook(module, output)` after each call; it may return a new output."""
+
+        def guarded(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            return hook(module, output) if self in _open.get() else None
+
+        self._handles.append(module.register_forward_hook(guarded))
+
+    def __enter__(self) -> Self:
+        self._token = _open.set((*_open.get(), self))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for handle in self._handles:
+            handle.remove()
+        if self._token is not None:
+            _open.reset(self._token)

@@ -1,0 +1,60 @@
+"""Getting a model: the default one, one by name or folder, or one that the user holds already."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from ..errors import ModelError
+from .default import DEFAULT_MODEL_NAME, default_model_folder
+from .model import Model
+
+
+def load(name: str | Path | None = None, *, device: str | None = None, dtype: str | torch.dtype = "auto", device_map: Any = None, **kwargs: Any) -> Model:
+    """Load a decoder and its tokenizer.
+
+    Args:
+        name: a Hugging Face hub name or a local folder; None for the default model, which needs no network.
+        device: where it runs, such as "cuda"; the CPU if not given.
+        dtype: "float32", "bfloat16", "float16", a torch dtype, or "auto" for that of the checkpoint.
+        device_map: as in transformers, for a model over several devices.
+        **kwargs: passed on to `AutoModelForCausalLM.from_pretrained`.
+
+    Raises:
+        ModelError: the name is unknown, the files can't be read, or the dtype does not exist.
+    """
+    folder = default_model_folder() if name is None else name
+    try:
+        hf = AutoModelForCausalLM.from_pretrained(folder, dtype=_dtype(dtype), device_map=device_map, **kwargs)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"The model {str(name)!r} could not be loaded: {reason}", "Check the name, the folder and the connection; pw.load() needs none of them.") from error
+    if device is not None and device_map is None:
+        hf = hf.to(device)
+    return wrap(hf.eval(), tokenizer, name=DEFAULT_MODEL_NAME if name is None else str(name))
+
+
+def wrap(hf: nn.Module, tokenizer: Any = None, *, name: str | None = None) -> Model:
+    """Use a model that is in memory already, as it is: weights, device, dtype and attention setting stay the user's.
+
+    Args:
+        hf: a Hugging Face causal language model.
+        tokenizer: its tokenizer; None if prompts and answers will be given as token ids.
+        name: shown in titles and results; the configuration's name if not given.
+
+    Raises:
+        ModelError: `hf` is not a module.
+    """
+    if not isinstance(hf, nn.Module):
+        raise ModelError(f"A torch module was expected, and this is a {type(hf).__name__}.", "Pass the model object itself; to load one by name use pw.load(name).")
+    return Model(hf, tokenizer, name)
+
+
+def _dtype(dtype: str | torch.dtype) -> str | torch.dtype:
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) and dtype != "auto" else dtype
+    if found != "auto" and not isinstance(found, torch.dtype):
+        raise ModelError(f"There is no dtype {dtype!r}.", 'Use "float32", "bfloat16", "float16" or "auto".')
+    return found

@@ -1,0 +1,101 @@
+"""A Hugging Face model as patchwidget sees it. The module inside runs untouched."""
+
+from functools import cached_property
+from threading import RLock
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+
+from ..errors import ModelError, PromptError
+from .anatomy import Anatomy, find_anatomy
+
+# One lock for each module, however often it is wrapped: two experiments on one model take turns.
+_locks: WeakKeyDictionary[nn.Module, RLock] = WeakKeyDictionary()
+
+
+class Model:
+    """A decoder and its tokenizer. Made by `pw.load` or `pw.wrap`.
+
+    Attributes:
+        hf: the Hugging Face module, as it was given.
+        tokenizer: its tokenizer, or None where prompts are given as token ids.
+        name: the model's name, for titles and provenance.
+    """
+
+    def __init__(self, hf: nn.Module, tokenizer: Any = None, name: str | None = None) -> None:
+        self.hf = hf
+        self.tokenizer = tokenizer
+        self.name = name or getattr(getattr(hf, "config", None), "_name_or_path", "") or type(hf).__name__
+        self.lock = _locks.setdefault(hf, RLock())
+
+    def __repr__(self) -> str:
+        return f"Model({self.name!r}, {self.n_layers} layers, {self.n_heads} heads, {self.n_kv_heads} key/value heads, d_model {self.d_model}, {self.dtype}, {self.device})"
+
+    @cached_property
+    def anatomy(self) -> Anatomy:
+        """Where blocks, attention, MLP, norms and head are, found by watching one forward of three tokens."""
+        with self.lock:
+            return find_anatomy(self.hf, {"input_ids": torch.arange(3, device=self.device)[None] % self.vocab_size, "use_cache": False})
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.anatomy.blocks)
+
+    @property
+    def n_heads(self) -> int:
+        """Query heads of each layer."""
+        return self.anatomy.n_heads
+
+    @property
+    def n_kv_heads(self) -> int:
+        """Key/value heads of each layer: fewer than `n_heads` under grouped-query attention."""
+        return self.anatomy.n_kv_heads
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream."""
+        return self.anatomy.d_model
+
+    @property
+    def d_head(self) -> int:
+        """Width of one head's value vector."""
+        return self.anatomy.d_head
+
+    @cached_property
+    def vocab_size(self) -> int:
+        return self.hf.get_input_embeddings().num_embeddings  # type: ignore[operator,union-attr]
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids go: the device of the embedding."""
+        return self.hf.get_input_embeddings().weight.device  # type: ignore[operator,union-attr]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.hf.parameters()).dtype
+
+    @property
+    def context_length(self) -> int | None:
+        """The longest prompt the model was made for, in tokens, if its configuration tells."""
+        config = self.hf.config.get_text_config() if hasattr(self.hf.config, "get_text_config") else self.hf.config  # type: ignore[union-attr]
+        return getattr(config, "max_position_embeddings", None)
+
+    def encode(self, text: str, special: bool = True) -> list[int]:
+        """Token ids of a text; `special` lets the tokenizer add what it adds by itself (BOS)."""
+        if self.tokenizer is None:
+            raise PromptError(f"This model has no tokenizer, and a text was given: {text!r}.", "Give token ids, or wrap the model with its tokenizer.")
+        return list(self.tokenizer(text, add_special_tokens=special)["input_ids"])
+
+    def token_text(self, token: int) -> str:
+        """One token as text, with its leading space; its number where there is no tokenizer."""
+        return self.tokenizer.decode([token], clean_up_tokenization_spaces=False) if self.tokenizer is not None else str(token)
+
+    def check_ready(self) -> None:
+        """Raise ModelError where runs of this model would not repeat, or not mean anything: dropout on, weights not a number."""
+        if self.hf.training:
+            raise ModelError("The model is in training mode, where dropout makes each run different.", "Call model.hf.eval() first.")
+        head = self.anatomy.head.weight
+        if isinstance(head, torch.Tensor) and head.device.type != "meta" and not torch.isfinite(head).all():
+            raise ModelError("The model's unembedding holds NaN or infinite weights.", "Load the model again, or check how it was trained or converted.")
