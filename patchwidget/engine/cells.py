@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import PatchError
-
 
 @dataclass(frozen=True, eq=False)
 class Edit:
@@ -68,9 +66,7 @@ class EditTable:
             else:
                 rows[where] = value
 
-    def check_fired(self) -> None:
-        """Raise PatchError if an edit's place was never reached: a patch that silently does nothing is worse than none."""
-        missed = self.places - self.fired
-        if missed:
-            listed = ", ".join(f"{site} of layer {layer}" for site, layer in sorted(missed))
-            raise PatchError(f"The patch never took effect at {listed}: the model did not pass there.", "Choose another site, or executor='hooked'.")
+    @property
+    def missed(self) -> set[tuple[str, int]]:
+        """Places that were never reached: a patch that silently does nothing is worse than none."""
+        return self.places - self.fired

@@ -1,6 +1,7 @@
 """The hooked executor: whole forwards with plain hooks, many cells side by side in one batch. Slow, simple, and the judge of the packed one."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,39 +15,46 @@ from .measure import Measure
 from .sites import find_tap
 
 
-def run_hooked(model: Model, prompts: Sequence[Sequence[int]], measures: Sequence[Measure], cells: Sequence[Cell], cells_per_forward: int = 16) -> Iterator[Batch]:
-    """Measure each cell by a whole forward of its base prompt, edited by hooks.
+class HookedExecutor:
+    """Measures each cell by a whole forward of its base prompt, edited by hooks.
 
     Args:
-        prompts, measures: token ids and the measure of each base prompt.
+        prompts, measures: token ids and the measure of each base prompt; cells name them by number.
         cells_per_forward: how many cells share one forward.
+
+    Attributes:
+        missed: (site, layer) pairs that were to be patched and that the model never passed.
     """
-    order = sorted(range(len(cells)), key=lambda number: cells[number].base)
-    chunks = _same_base_chunks(order, cells, cells_per_forward)
-    yield from run_chunks(chunks, lambda chunk: _forward(model, prompts[cells[chunk[0]].base], measures[cells[chunk[0]].base], [cells[n] for n in chunk]))
 
+    def __init__(self, model: Model, prompts: Sequence[Sequence[int]], measures: Sequence[Measure], cells_per_forward: int = 16) -> None:
+        self.model, self.prompts, self.measures, self.cells_per_forward = model, prompts, measures, cells_per_forward
+        self.missed: set[tuple[str, int]] = set()
 
-def _same_base_chunks(order: Sequence[int], cells: Sequence[Cell], size: int) -> list[list[int]]:
-    chunks: list[list[int]] = []
-    for number in order:
-        if not chunks or len(chunks[-1]) == size or cells[chunks[-1][0]].base != cells[number].base:
-            chunks.append([])
-        chunks[-1].append(number)
-    return chunks
+    def run(self, cells: Sequence[Cell]) -> Iterator[Batch]:
+        """Measure the cells, in batches. Between batches nothing is left on the model."""
+        yield from run_chunks(self._chunks(cells), lambda chunk: self._forward([cells[number] for number in chunk]))
 
+    def _chunks(self, cells: Sequence[Cell]) -> list[list[int]]:
+        chunks: list[list[int]] = []
+        for number in sorted(range(len(cells)), key=lambda number: cells[number].base):
+            if not chunks or len(chunks[-1]) == self.cells_per_forward or cells[chunks[-1][0]].base != cells[number].base:
+                chunks.append([])
+            chunks[-1].append(number)
+        return chunks
 
-@torch.no_grad()
-def _forward(model: Model, prompt: Sequence[int], measure: Measure, cells: Sequence[Cell]) -> Tensor:
-    length = len(prompt)
-    tokens = torch.tensor([list(prompt)] * len(cells), device=model.device)
-    edits = EditTable(enumerate(cells))
+    @torch.no_grad()
+    def _forward(self, cells: Sequence[Cell]) -> Tensor:
+        prompt, measure = self.prompts[cells[0].base], self.measures[cells[0].base]
+        tokens = torch.tensor([list(prompt)] * len(cells), device=self.model.device)
+        edits = EditTable(enumerate(cells))
 
-    def rows_of(cell: int, positions: Sequence[int]) -> list[int]:
-        return [cell * length + position for position in positions]
+        def rows_of(cell: int, positions: Sequence[int]) -> list[int]:
+            return [cell * len(prompt) + position for position in positions]
 
-    with model.lock, Hooks() as hooks:
-        for place in edits.places:
-            on_write(hooks, find_tap(model, *place), lambda rows, place=place: edits.write(place, rows, rows_of), shared=place[0] == "resid_mid")
-        logits = model.hf(input_ids=tokens, use_cache=False).logits[:, measure.position].float()
-    edits.check_fired()
-    return measure.of(logits if measure.tokens is None else logits[:, measure.tokens.to(logits.device)])
+        with self.model.lock, Hooks() as hooks:
+            for place in edits.places:
+                write = partial(edits.write, place, rows_of=rows_of)
+                on_write(hooks, find_tap(self.model, *place), write, shared=place[0] == "resid_mid")
+            logits = self.model.logits_at(tokens, measure.position)
+        self.missed |= edits.missed
+        return measure.of(logits if measure.tokens is None else logits[:, measure.tokens.to(logits.device)])

@@ -12,6 +12,7 @@ rows are computed ("thin" groups), on the base run's attention output; the rows 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -66,10 +67,14 @@ class PackedExecutor:
         bases: the recordings of the base prompts; cells name them by number.
         measures: one per base.
         max_rows: how many rows may travel together in one walk.
+
+    Attributes:
+        missed: (site, layer) pairs that were to be patched and that the model never passed.
     """
 
     def __init__(self, model: Model, bases: Sequence[Recording], measures: Sequence[Measure], max_rows: int = 2048) -> None:
         self.model, self.bases, self.measures, self.max_rows = model, bases, measures, max_rows
+        self.missed: set[tuple[str, int]] = set()
         lengths = [base.length for base in bases]
         self._offsets = [0, *accumulate(lengths)]
         self._calls = [join_arguments([base.calls[layer] for base in bases], lengths) for layer in range(model.n_layers)]
@@ -135,7 +140,7 @@ class PackedExecutor:
             self._enter(live, joining[self.model.n_layers], self.model.n_layers)
             self._write(("resid_pre", self.model.n_layers), list(live.values()), edits)
             values = self._read_out(list(live.values()))
-        edits.check_fired()
+        self.missed |= edits.missed
         return torch.stack([values[plan.number] for plan in plans])
 
     def _enter(self, live: dict[tuple[int, int], _Group], plans: Sequence[_Planned], layer: int) -> None:
@@ -188,7 +193,7 @@ class PackedExecutor:
         with Hooks() as hooks, intercepted(model.hf, lambda *a, **k: self._attend(layer, groups, *a, **k)):
             for place in edits.places:
                 if place[1] == layer and place[0] != "resid_pre":
-                    on_write(hooks, find_tap(model, *place), lambda x, place=place: edits.write(place, x, rows_of), shared=place[0] == "resid_mid")
+                    on_write(hooks, find_tap(model, *place), partial(edits.write, place, rows_of=rows_of), shared=place[0] == "resid_mid")
             if "hidden_states" in kwargs:
                 output = block.module(*args, **{**kwargs, "hidden_states": hidden})
             else:

@@ -1,7 +1,8 @@
 """One run of a prompt, written down: what patches take their values from, and what the packed executor stands on."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,13 +18,12 @@ from .sites import find_tap
 
 @dataclass(frozen=True, eq=False)
 class AttentionRecord:
-    """One layer's attention in one run: key and value [1, Hkv, T, d], mask [1, 1, T, T] or None, output [T, H, d], pattern [H, T, T]."""
+    """One layer's attention in one run: key and value [1, Hkv, T, d], mask [1, 1, T, T] or None, output [T, H, d]."""
 
     key: Tensor
     value: Tensor
     mask: Tensor | None
     output: Tensor
-    pattern: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +36,7 @@ class Recording:
         calls: the arguments each block was called with, beside the hidden states.
         attention: one record per layer; empty where attention can't be intercepted.
         sites: {(site, layer): [T, ...]} for the sites that were asked for.
+        logits: float32 [vocabulary] at the position that was asked for.
     """
 
     tokens: Tensor
@@ -43,52 +44,54 @@ class Recording:
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
     attention: list[AttentionRecord] = field(default_factory=list)
     sites: dict[tuple[str, int], Tensor] = field(default_factory=dict)
+    logits: Tensor = field(default_factory=lambda: torch.empty(0))
 
     @property
     def length(self) -> int:
         return self.tokens.shape[1]
 
+    def at(self, site: str, layer: int) -> Tensor:
+        """The site's activations in one layer, [T, ...]; the residual stream between blocks is always there, other sites if they were asked for."""
+        if site == "resid_pre":
+            return self.resid[layer]
+        return self.resid[layer + 1] if site == "resid_post" else self.sites[site, layer]
+
 
 @torch.no_grad()
-def record(model: Model, tokens: Iterable[int], sites: Iterable[str] = (), patterns: bool = False) -> Recording:
-    """Run a prompt once through the blocks, without the unembedding, and write it down.
+def record(model: Model, tokens: Iterable[int], sites: Iterable[str] = (), position: int = -1) -> Recording:
+    """Run a prompt once and write it down.
 
     Args:
         tokens: token ids, T of them.
-        sites: the sites to keep, in every layer.
-        patterns: keep the attention patterns too, [H, T, T] per layer.
+        sites: the sites to keep, in every layer, beside the residual stream.
+        position: where the logits are kept.
     """
     recording = Recording(torch.tensor([list(tokens)], device=model.device))
     anatomy = model.anatomy
 
     def enter(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        hidden = main_input(args, kwargs)
-        if hidden is None:
-            raise LookupError(f"{type(module).__name__} was called without hidden states")
-        recording.resid.append(hidden[0])
+        recording.resid.append(_rows(main_input(args, kwargs), module))
         recording.calls.append((args, kwargs))
 
     def leave(module: Any, output: Any) -> None:
-        hidden = main_tensor(output)
-        if hidden is not None:
-            recording.resid.append(hidden[0])
+        recording.resid.append(_rows(main_tensor(output), module))
 
     def attend(own: Any, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kw: Any) -> Any:
         output, pattern = own(module, query, key, value, mask, **kw)
-        kept = pattern[0] if patterns and pattern is not None else None
-        recording.attention.append(AttentionRecord(key, value, mask, output[0], kept))
+        recording.attention.append(AttentionRecord(key, value, mask, output[0]))
         return output, pattern
 
     with model.lock, Hooks() as hooks, intercepted(model.hf, attend):
         for layer, block in enumerate(anatomy.blocks):
             hooks.before(block.module, enter)
             for site in sites:
-                on_read(hooks, find_tap(model, site, layer), _keep(recording.sites, (site, layer)))
+                on_read(hooks, find_tap(model, site, layer), partial(recording.sites.__setitem__, (site, layer)))
         hooks.after(anatomy.blocks[-1].module, leave)
-        body = model.hf.base_model
-        body(input_ids=recording.tokens, use_cache=False)
-    return recording
+        logits = model.logits_at(recording.tokens, position)[0]
+    return replace(recording, logits=logits)
 
 
-def _keep(sites: dict[tuple[str, int], Tensor], place: tuple[str, int]) -> Any:
-    return lambda rows: sites.__setitem__(place, rows)
+def _rows(hidden: Tensor | None, module: Any) -> Tensor:
+    if hidden is None:
+        raise LookupError(f"{type(module).__name__} passed on no hidden states")
+    return hidden[0]

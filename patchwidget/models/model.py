@@ -1,6 +1,7 @@
 """A Hugging Face model as patchwidget sees it. The module inside runs untouched."""
 
 from functools import cached_property
+from inspect import signature
 from threading import RLock
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -91,6 +92,18 @@ class Model:
     def token_text(self, token: int) -> str:
         """One token as text, with its leading space; its number where there is no tokenizer."""
         return self.tokenizer.decode([token], clean_up_tokenization_spaces=False) if self.tokenizer is not None else str(token)
+
+    def logits_at(self, tokens: torch.Tensor, position: int) -> torch.Tensor:
+        """The model's own logits after each prompt, float32 [prompts, vocabulary], at one position.
+
+        Args:
+            tokens: ids, [prompts, T].
+        """
+        position %= tokens.shape[1]
+        if "logits_to_keep" in signature(self.hf.forward).parameters:
+            keep = torch.tensor([position], device=tokens.device)
+            return self.hf(input_ids=tokens, use_cache=False, logits_to_keep=keep).logits[:, 0].float()
+        return self.hf(input_ids=tokens, use_cache=False).logits[:, position].float()
 
     def check_ready(self) -> None:
         """Raise ModelError where runs of this model would not repeat, or not mean anything: dropout on, weights not a number."""
