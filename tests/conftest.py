@@ -1,0 +1,29 @@
+"""What holds in every test: shapes and types are checked at run time, and nothing is fetched from a hub."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from jaxtyping import install_import_hook
+
+# before the first import of the package: it checks the annotations of what it imports from here on
+install_import_hook("patchwidget", "beartype.beartype")
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def default_model():
+    """SmolLM2-135M-Instruct, converted once into the user's cache."""
+    import patchwidget as pw
+
+    return pw.load()
+
+
+@pytest.fixture(scope="session")
+def ioi(default_model):
+    """Indirect object identification on the default model."""
+    import patchwidget as pw
+
+    sentence = "When John and Mary went to the store, {} gave a drink to"
+    return pw.Experiment(default_model, pw.PromptPair(sentence.format("John"), sentence.format("Mary"), " Mary", " John"))

@@ -1,0 +1,42 @@
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from scripts import chromium
+from tests.e2e.notebook import Notebook
+from tests.e2e.server import Server, demo_server
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory) -> Iterator[Server]:
+    with demo_server(tmp_path_factory.mktemp("lab")) as running:
+        yield running
+
+
+# by module, for Playwright keeps an event loop in this thread for as long as it runs, which other tests must not meet
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = chromium.find()
+    assert path is not None, "There is no Chromium: run `make chromium`."
+    with sync_playwright() as playwright:
+        # no sandbox: root, and containers without user namespaces, have none; the page is our own
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_notebook(server: Server, browser: Browser) -> Iterator[Callable[..., Notebook]]:
+    """Opens a notebook of the server's folder; given cells, it writes it first."""
+    opened: list[Notebook] = []
+
+    def open_(name: str, *cells: str, **size: int) -> Notebook:
+        if cells:
+            server.write_notebook(name, *cells)
+        opened.append(Notebook(browser, server.url, name, **size))
+        return opened[-1]
+
+    yield open_
+    for notebook in opened:
+        notebook.close()

@@ -1,0 +1,97 @@
+"""A notebook open in a browser: its cells are run as a user runs them, and all that the page says or asks for is kept."""
+
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, Locator, Page
+
+SCREENSHOTS = Path(__file__).parent / "screenshots"
+
+
+class Notebook:
+    """One notebook in a page of its own.
+
+    `console` holds the console's messages, `page_errors` uncaught exceptions, `foreign` the addresses on other hosts that were asked for.
+    """
+
+    def __init__(self, browser: Browser, url: str, name: str, *, width: int = 1400, height: int = 1000) -> None:
+        self.console: list[str] = []
+        self.page_errors: list[str] = []
+        self.foreign: list[str] = []
+        self.page: Page = browser.new_page(viewport={"width": width, "height": height})
+        self.page.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.page_errors.append(str(error)))
+        self.page.on("request", lambda request: self._note(request.url, urlsplit(url).netloc))
+        self.page.goto(f"{url}/lab/tree/{name}?reset")
+        self.page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.sessionContext?.isReady", timeout=60_000)
+        self.command("application:set-mode", {"mode": "single-document"})
+
+    def _note(self, url: str, own: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("data", "blob") and parts.netloc != own:
+            self.foreign.append(url)
+
+    def command(self, name: str, arguments: dict | None = None) -> None:
+        """Carry out one of JupyterLab's commands and wait for it."""
+        self.page.evaluate("([name, args]) => jupyterapp.commands.execute(name, args).then(() => null)", [name, arguments or {}])
+
+    def start(self, index: int) -> None:
+        """Run a cell without waiting for it. By its index: a click into an output makes its cell the active one."""
+        self.page.evaluate(
+            """index => {
+                jupyterapp.shell.currentWidget.content.activeCellIndex = index;
+                (window.testRuns ??= {})[index] = jupyterapp.commands.execute('notebook:run-cell').then(() => null);
+            }""",
+            index,
+        )
+
+    def finish(self, index: int) -> str:
+        """Wait until a cell that was started is done; its text output, or AssertionError with the traceback where it failed."""
+        outputs = self.page.evaluate(
+            """async index => {
+                await window.testRuns[index];
+                return jupyterapp.shell.currentWidget.content.widgets[index].model.outputs.toJSON();
+            }""",
+            index,
+        )
+        errors = ["\n".join(output["traceback"]) for output in outputs if output["output_type"] == "error"]
+        assert not errors, errors[0]
+        return "".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs).strip()
+
+    def run(self, index: int) -> str:
+        """Run a cell, wait until it is done, and return its text output."""
+        self.start(index)
+        return self.finish(index)
+
+    def run_all(self) -> None:
+        """Run the code cells one after the other."""
+        for index in self.page.evaluate(
+            "jupyterapp.shell.currentWidget.content.widgets.flatMap((cell, index) => cell.model.type === 'code' ? [index] : [])"
+        ):
+            self.run(index)
+
+    def is_running(self, index: int) -> bool:
+        """Whether a cell has been started and is not done."""
+        return self.page.evaluate(
+            "index => jupyterapp.shell.currentWidget.content.widgets[index].model.executionState === 'running'", index
+        )
+
+    def use_theme(self, theme: str) -> None:
+        """`theme`: "Light" or "Dark"."""
+        self.command("apputils:change-theme", {"theme": f"JupyterLab {theme}"})
+        self.page.wait_for_function("name => document.body.dataset.jpThemeName === name", arg=f"JupyterLab {theme}")
+
+    def messages(self) -> set[str]:
+        """The console's messages without what differs from one run to the next: hosts, identifiers, numbers."""
+        return {re.sub(r"https?://\S+|[0-9a-f]{8}-[0-9a-f-]+|\d+", "*", message) for message in self.console}
+
+    def screenshot(self, name: str, locator: Locator | None = None) -> None:
+        """Keep a picture of one element, or of the whole page."""
+        SCREENSHOTS.mkdir(exist_ok=True)
+        (locator or self.page).screenshot(path=SCREENSHOTS / f"{name}.png")
+
+    def close(self) -> None:
+        """Shut the kernel down and close the page."""
+        self.page.evaluate("jupyterapp.shell.currentWidget.sessionContext.shutdown().then(() => null)")
+        self.page.close()
