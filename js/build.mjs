@@ -1,0 +1,44 @@
+// Bundles the front end into the Python package.  `--serve` serves the development page (dev/) instead.
+import { stat } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import * as esbuild from "esbuild";
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+const LIMIT_KB = 100; // the bundle is copied into every saved notebook
+
+const shared = {
+  bundle: true,
+  format: "esm",
+  target: ["es2022", "chrome111", "firefox113", "safari16.4"],
+  charset: "utf8",
+  legalComments: "none",
+};
+
+async function build(outdir) {
+  for (const [source, name] of [
+    ["src/index.ts", "widget.js"],
+    ["src/widget.css", "widget.css"],
+  ]) {
+    const outfile = `${outdir}/${name}`;
+    await esbuild.build({ ...shared, entryPoints: [here(source)], outfile, minify: true });
+    const kb = (await stat(outfile)).size / 1000;
+    console.log(`${name} ${kb.toFixed(1)} kB`);
+    if (kb > LIMIT_KB) throw new Error(`${name} is ${kb.toFixed(1)} kB; the limit is ${LIMIT_KB} kB.`);
+  }
+}
+
+async function serve() {
+  const context = await esbuild.context({
+    ...shared,
+    entryPoints: [here("dev/dev.ts"), here("src/widget.css")],
+    entryNames: "[name]",
+    outdir: here("dev/built"),
+    sourcemap: "inline",
+    write: false,
+  });
+  const { port } = await context.serve({ servedir: here("dev"), host: "127.0.0.1", port: 8770 });
+  console.log(`http://127.0.0.1:${port}/`);
+}
+
+if (process.argv.includes("--serve")) await serve();
+else await build(here("../patchwidget/widget/static"));

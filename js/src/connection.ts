@@ -1,0 +1,136 @@
+/** Talks to the kernel: says hello, numbers requests, notices losses and silence.  Knows no DOM. */
+import { ProtocolError } from "./errors";
+import { type Ask, type FromPage, type Method, parseMessage, VERSION } from "./protocol";
+import { asked, type OpenRequest, type Problem, received } from "./state";
+import type { Store } from "./store";
+
+const TICK_MS = 500;
+/** A kernel answers while a cell runs only if a message has reached it through a subshell, and the host may open
+ *  that subshell seconds after the page has started.  So hello is said again for this long, answered or not. */
+const SETTLE_TICKS = 12;
+/** Unanswered for longer, hello is said at every fourth tick only. */
+const EAGER_TICKS = 40;
+const SILENCE_MS = 3000;
+
+const replacedBy: Record<Method, Method[]> = {
+  sweep: ["sweep"],
+  heads: ["heads", "attention"],
+  attention: ["attention"],
+};
+
+const lost: Problem = {
+  message: "The connection to the kernel is lost.",
+  hint: "Run the cell again to go on; what was measured stays on view here.",
+};
+
+/** Sends one message; throws when the connection is closed. */
+export type Send = (message: FromPage) => void;
+
+export class Connection {
+  readonly #page = `p${Math.random().toString(36).slice(2, 8)}`;
+  readonly #send: Send;
+  readonly #store: Store;
+  readonly #now: () => number;
+  #requests = 0;
+  #ticks = 0;
+  #lastSeq: number | null = null;
+  #missing = true;
+  #lastNews: number;
+
+  constructor(send: Send, store: Store, now: () => number = () => performance.now()) {
+    this.#send = send;
+    this.#store = store;
+    this.#now = now;
+    this.#lastNews = now();
+  }
+
+  /** Says hello and goes on listening for silence until the signal aborts. */
+  start(signal: AbortSignal): void {
+    this.#hello();
+    const timer = setInterval(() => this.tick(), TICK_MS);
+    signal.addEventListener("abort", () => clearInterval(timer), { once: true });
+  }
+
+  /** Asks the kernel for something; an earlier request that this one replaces is cancelled. */
+  request(ask: Ask): void {
+    const { open } = this.#store.state;
+    const replaces = replacedBy[ask.method].flatMap((method): OpenRequest[] => (open[method] ? [open[method]] : []));
+    for (const old of replaces) this.cancel(old.id);
+    this.#requests += 1;
+    const request = { id: `${this.#page}-${this.#requests}`, ...ask };
+    this.#noteAsked();
+    if (this.#deliver({ v: VERSION, type: "request", ...request })) {
+      this.#store.update((state) => asked(state, request, replaces));
+    }
+  }
+
+  cancel(id: string): void {
+    this.#deliver({ v: VERSION, type: "cancel", id });
+  }
+
+  receive(content: unknown, buffers: readonly DataView[]): void {
+    this.#lastNews = this.#now();
+    this.#store.update((state) => (state.silent ? { ...state, silent: false } : state));
+    try {
+      const message = parseMessage(content, buffers);
+      this.#number(message.type === "hello", message.seq);
+      this.#store.update((state) => received(state, message));
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#report({ message: error.message, hint: "" });
+    }
+  }
+
+  /** The host has closed the connection. */
+  close(): void {
+    this.#store.update((state) => ({ ...state, link: "lost", silent: false, open: {} }));
+    this.#report(lost);
+  }
+
+  tick(): void {
+    if (this.#store.state.link === "lost") return;
+    this.#ticks += 1;
+    const settling = this.#ticks < SETTLE_TICKS;
+    const due = this.#missing && (this.#ticks < EAGER_TICKS || this.#ticks % 4 === 0);
+    if (settling || due) this.#hello();
+    const waiting = this.#missing || Object.keys(this.#store.state.open).length > 0;
+    const silent = waiting && this.#now() - this.#lastNews > SILENCE_MS;
+    this.#store.update((state) => (state.silent === silent ? state : { ...state, silent }));
+  }
+
+  #hello(): void {
+    const known = this.#missing || this.#lastSeq === null ? {} : { known: this.#lastSeq };
+    this.#deliver({ v: VERSION, type: "hello", page: this.#page, ...known });
+  }
+
+  /** Keeps count; after a gap everything is asked for again. */
+  #number(isHello: boolean, seq: number): void {
+    const gap = !isHello && seq !== (this.#lastSeq ?? seq) + 1;
+    this.#lastSeq = seq;
+    if (isHello) this.#missing = false;
+    if (!gap || this.#missing) return;
+    this.#missing = true;
+    // the end of a request may be among what was lost
+    this.#store.update((state) => ({ ...state, open: {} }));
+    this.#hello();
+  }
+
+  /** Silence is counted from when there was something to answer. */
+  #noteAsked(): void {
+    if (Object.keys(this.#store.state.open).length === 0) this.#lastNews = this.#now();
+  }
+
+  #deliver(message: FromPage): boolean {
+    try {
+      this.#send(message);
+      return true;
+    } catch {
+      this.close();
+      return false;
+    }
+  }
+
+  #report(problem: Problem): void {
+    this.#store.update((state) => ({ ...state, problems: { ...state.problems, page: problem } }));
+  }
+}

@@ -1,0 +1,62 @@
+/** The host's colours as the canvas needs them, and the news that they have changed. */
+import { darkStops, lightStops, luminance, makeScale, type Rgb, type Scale } from "./scale";
+
+export interface Theme {
+  readonly dark: boolean;
+  readonly background: string;
+  readonly foreground: string;
+  readonly muted: string;
+  readonly accent: string;
+  readonly font: string;
+  readonly scale: Scale;
+}
+
+/** Reads the theme from an element that wears it as ordinary colour properties (`.pw-canvas` in widget.css):
+ *  only those are computed to plain colours, custom properties are not. */
+export function readTheme(element: Element): Theme {
+  const style = getComputedStyle(element);
+  const dark = luminance(parseColour(style.backgroundColor)) < 0.3;
+  return {
+    dark,
+    background: style.backgroundColor,
+    foreground: style.color,
+    muted: style.outlineColor,
+    accent: style.caretColor,
+    font: style.fontFamily || "sans-serif",
+    scale: makeScale(dark ? darkStops : lightStops),
+  };
+}
+
+/** The colour behind any CSS notation: rgb() is read directly, all else is painted and looked at. */
+function parseColour(text: string): Rgb {
+  const rgb = /^rgba?\((\d+)[, ]+(\d+)[, ]+(\d+)/.exec(text);
+  if (rgb) return [Number(rgb[1]), Number(rgb[2]), Number(rgb[3])];
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = 1;
+  const context = canvas.getContext("2d");
+  if (!context) return [255, 255, 255];
+  context.fillStyle = text;
+  context.fillRect(0, 0, 1, 1);
+  const [r, g, b] = context.getImageData(0, 0, 1, 1).data;
+  return [r as number, g as number, b as number];
+}
+
+/** Calls back when the host may have changed its colours, or the screen its resolution. */
+export function onThemeChange(element: Element, changed: () => void, signal: AbortSignal): void {
+  const observer = new MutationObserver(changed);
+  for (const node of themed(element)) observer.observe(node, { attributes: true });
+  signal.addEventListener("abort", () => observer.disconnect(), { once: true });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed, { signal });
+  // a host may set its attributes before its new style sheet is in force
+  element.addEventListener("transitionend", changed, { signal });
+}
+
+/** Hosts mark the theme on html or body, and those with a shadow root on its content as well. */
+function themed(element: Element): Element[] {
+  const found: Element[] = [document.documentElement, document.body];
+  const root = element.getRootNode();
+  if (root instanceof ShadowRoot) {
+    found.push(root.host, ...root.children);
+  }
+  return found;
+}

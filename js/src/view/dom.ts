@@ -1,0 +1,38 @@
+/** Elements in one line. */
+
+type Child = Node | string | null | undefined | false;
+type Attributes = Record<string, string | number | boolean | undefined>;
+
+/** `h("b", { class: "pw-x", "data-pw": "y" }, "text")`; attributes that are false or undefined are left out. */
+export function h<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  attributes: Attributes = {},
+  ...children: Child[]
+): HTMLElementTagNameMap[K] {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : String(value));
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+/** Sets the text only when it differs, so that selections and screen readers are left in peace. */
+export function setText(element: Element, text: string): void {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+export function toggle(element: HTMLElement, shown: boolean): void {
+  element.hidden = !shown;
+}
+
+/** Calls `make` again only when what it depends on has changed in content. */
+export function memo<T>(make: (input: T) => void): (input: T) => void {
+  let last: string | undefined;
+  return (input) => {
+    const key = JSON.stringify(input);
+    if (key === last) return;
+    last = key;
+    make(input);
+  };
+}
