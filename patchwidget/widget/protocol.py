@@ -1,0 +1,175 @@
+"""The messages between page and kernel, as `protocol.md` defines them: what comes is checked, what goes is packed.
+
+Nothing here knows of Jupyter or torch. A message to the page is a dictionary in which arrays stand where they belong; `pack` moves
+them to the list of buffers just before it leaves.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from patchwidget.errors import PatchError
+
+VERSION = 1
+
+Message = dict[str, Any]
+
+# method -> its parameters, all of them whole numbers in this version
+METHODS: dict[str, tuple[str, ...]] = {"sweep": (), "heads": ("layer", "pos"), "attention": ("layer", "head", "pos")}
+
+_WIRE_TYPES = {"f": np.dtype("<f4"), "u1": np.dtype("u1"), "u4": np.dtype("<u4")}
+
+
+class ProtocolError(PatchError):
+    """A message from the page that can't be understood."""
+
+
+# ------------------------------------------------------------------------------------------------------ page to kernel
+
+
+@dataclass(frozen=True)
+class Hello:
+    """The page has started or has missed a message: it wants everything; or it has every message up to the number `known`."""
+
+    page: str
+    known: int | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """The page wants something done."""
+
+    id: str
+    method: str
+    params: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """The page wants a request (or a view, by its id) stopped."""
+
+    id: str
+
+
+def request_of(content: Any) -> str | None:
+    """The id that a message from the page names, understood or not, so that it can be answered."""
+    name = content.get("id") if isinstance(content, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def parse(content: Any) -> Hello | Request | Cancel:
+    """The message in `content`; ProtocolError, in a sentence, where it is none."""
+    if not isinstance(content, dict):
+        raise ProtocolError(f"A message is a JSON object, but this came: {content!r}.")
+    if content.get("v") != VERSION:
+        raise ProtocolError(
+            f"The page speaks version {content.get('v')!r} of the protocol, the kernel version {VERSION}.",
+            "Restart the kernel and reload the page, so that both come from the same installation of patchwidget.",
+        )
+    match content.get("type"):
+        case "hello":
+            known = content.get("known")
+            return Hello(str(content.get("page", "")), known if isinstance(known, int) else None)
+        case "cancel":
+            return Cancel(_id(content))
+        case "request":
+            return _parse_request(content)
+        case other:
+            raise ProtocolError(f"A message has type hello, request or cancel, not {other!r}.")
+
+
+def _id(content: Message) -> str:
+    name = request_of(content)
+    if name is None:
+        raise ProtocolError("A request and a cancel name their `id`, a text; this one has none.")
+    return name
+
+
+def _parse_request(content: Message) -> Request:
+    name, method, params = _id(content), content.get("method"), content.get("params", {})
+    if not isinstance(method, str) or method not in METHODS:
+        raise ProtocolError(f"There is no method {method!r}; there are {', '.join(METHODS)}.")
+    if not isinstance(params, dict):
+        raise ProtocolError(f"The parameters of {method} are a JSON object, not {params!r}.")
+    for param in METHODS[method]:
+        if type(params.get(param)) is not int:  # a bool is an int to isinstance
+            raise ProtocolError(f"{method} needs {param!r}, a whole number; it got {params.get(param)!r}.")
+    return Request(name, method, {param: params[param] for param in METHODS[method]})
+
+
+# ------------------------------------------------------------------------------------------------------ kernel to page
+
+
+def hello(lab: Message, pair: Message, baselines: Message | None, views: list[Message]) -> Message:
+    """Everything there is; it replaces all that the page knows."""
+    return {"v": VERSION, "type": "hello", "lab": lab, "pair": pair, "baselines": baselines, "views": views}
+
+
+def progress(
+    request: str | None,
+    view: str,
+    done: int,
+    total: int,
+    seconds_left: float | None,
+    *,
+    opened: Message | None = None,
+    cells: Message | None = None,
+) -> Message:
+    """A view has been opened (`opened`: its descriptor), or some of its cells are known (`cells`: index, values, recovery, state)."""
+    message = {"v": VERSION, "type": "progress", "id": request, "view": view, "done": done, "total": total, "seconds_left": seconds_left}
+    return message | ({"open": opened} if opened is not None else {}) | ({"cells": cells} if cells is not None else {})
+
+
+def result(request: str | None, view: str, status: str, descriptor: Message) -> Message:
+    """A request is over; `descriptor` is the whole final view."""
+    return {"v": VERSION, "type": "result", "id": request, "view": view, "status": status, "open": descriptor}
+
+
+def error(message: str, hint: str = "", request: str | None = None, view: str | None = None) -> Message:
+    """A request has failed: a sentence, and what to do."""
+    return {"v": VERSION, "type": "error", "id": request, "view": view, "message": message, "hint": hint}
+
+
+def join(earlier: Message, later: Message) -> Message:
+    """One progress message that says what these two say, both of one view."""
+    if "open" in later:
+        return later
+    joined = later | ({"open": earlier["open"]} if "open" in earlier else {})
+    if "cells" in earlier and "cells" in later:
+        joined["cells"] = {name: np.concatenate([earlier["cells"][name], later["cells"][name]]) for name in later["cells"]}
+    elif "cells" in earlier:
+        joined["cells"] = earlier["cells"]
+    return joined
+
+
+def pack(message: Message) -> tuple[Message, list[bytes]]:
+    """The message as JSON, and its arrays as little-endian buffers that the JSON names by their number.
+
+    A number that is not finite becomes null: JSON has no NaN.
+    """
+    buffers: list[bytes] = []
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            buffers.append(_wire_bytes(value))
+            return len(buffers) - 1
+        if isinstance(value, dict):
+            return {key: walk(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [walk(item) for item in value]
+        if isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, float) and not math.isfinite(value):
+            return None
+        return value
+
+    return walk(message), buffers
+
+
+def _wire_bytes(array: np.ndarray) -> bytes:
+    wire = _WIRE_TYPES.get("f" if array.dtype.kind == "f" else array.dtype.str[1:])
+    if wire is None:
+        raise TypeError(f"The protocol carries float32, uint32 and uint8 arrays, not {array.dtype}.")
+    return np.ascontiguousarray(array, dtype=wire).tobytes()

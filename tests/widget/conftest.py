@@ -1,0 +1,31 @@
+"""A lab without a notebook: its comm records what it publishes."""
+
+import comm
+import pytest
+
+from patchwidget.widget.lab import PatchLab
+from tests.widget.fakes import FakeExperiment, Page, RecordingComm
+
+
+class BareLab(PatchLab):
+    """A lab whose front end need not have been built."""
+
+    _esm = "export default {\n}"
+    _css = ""
+
+
+@pytest.fixture
+def open_lab(monkeypatch):
+    """Makes labs, each with a page at its other end."""
+    monkeypatch.setattr(comm, "create_comm", RecordingComm)
+    labs = []
+
+    def make(experiment=None, **options):
+        labs.append(BareLab(experiment or FakeExperiment(), **options))
+        return labs[-1], Page(labs[-1])
+
+    yield make
+    for lab in labs:
+        worker = lab._worker
+        lab.close()
+        assert worker.wait(lab, timeout=20)

@@ -1,0 +1,153 @@
+"""The worker of a model: what goes first, what is dropped, what is left over."""
+
+import gc
+import threading
+import weakref
+
+from patchwidget.widget.runner import Job, Worker, worker_of
+from tests.widget.fakes import FakeModel
+
+
+class Diary:
+    """Jobs that write down each batch; the first one holds the worker until `go` is set."""
+
+    def __init__(self):
+        self.worker, self.go, self.entries, self.errors, self.dropped = Worker(), threading.Event(), [], [], set()
+
+    def job(self, name, batches=2, rank=0, owner=None, action=None):
+        def work():
+            try:
+                for n in range(batches):
+                    if action:
+                        action()
+                    self.entries.append(f"{name}{n}")
+                    yield
+            finally:
+                self.entries.append(f"{name} closed")
+
+        return Job(owner or self, rank, work(), wanted=lambda: name not in self.dropped, failed=self.errors.append)
+
+    def submit(self, *jobs):
+        """All at once: the worker sees none before the last is there."""
+        self.worker.submit(self.job("gate", batches=1, rank=-1, owner="gate", action=lambda: self.go.wait(20)))
+        for job in jobs:
+            self.worker.submit(job)
+        self.go.set()
+        assert self.worker.wait(self, timeout=20)
+        assert self.worker.wait("gate", timeout=20)
+        return [entry for entry in self.entries if not entry.startswith("gate")]
+
+
+def test_equals_go_in_order_and_the_urgent_first():
+    diary = Diary()
+    entries = diary.submit(diary.job("a", rank=2), diary.job("b", rank=2), diary.job("c", rank=1))
+    assert entries == ["c0", "c1", "c closed", "a0", "a1", "a closed", "b0", "b1", "b closed"]
+
+
+def test_an_urgent_job_goes_between_two_batches_of_another():
+    diary = Diary()
+    urgent = diary.job("click", rank=1)
+    sweep = diary.job("sweep", batches=3, rank=2, action=lambda: diary.entries == ["sweep0"] and diary.worker.submit(urgent))
+    diary.worker.submit(sweep)
+    assert diary.worker.wait(diary, timeout=20)
+    assert diary.entries == ["sweep0", "sweep1", "click0", "click1", "click closed", "sweep2", "sweep closed"]
+
+
+def test_what_is_no_longer_wanted_ends_between_batches_and_is_closed():
+    diary = Diary()
+    entries = diary.submit(diary.job("a", batches=5, action=lambda: diary.dropped.add("a")), diary.job("b", batches=1))
+    assert entries == ["a0", "a closed", "b0", "b closed"]
+    assert diary.errors == []
+
+
+def test_what_is_unwanted_before_it_began_never_runs():
+    diary = Diary()
+    diary.dropped.add("a")
+    assert diary.submit(diary.job("a"), diary.job("b", batches=1)) == ["b0", "b closed"]
+
+
+def test_an_error_ends_its_job_only_and_is_told():
+    diary = Diary()
+    broken = ZeroDivisionError("oh")
+
+    def explode():
+        raise broken
+
+    entries = diary.submit(diary.job("a", action=explode), diary.job("b", batches=1))
+    assert entries == ["a closed", "b0", "b closed"]
+    assert diary.errors == [broken]
+
+
+def test_not_even_an_exit_kills_the_worker():
+    diary = Diary()
+
+    def leave():
+        raise SystemExit
+
+    diary.submit(diary.job("a", action=leave))
+    assert [type(error) for error in diary.errors] == [SystemExit]
+    assert diary.submit(diary.job("b", batches=1))[-2:] == ["b0", "b closed"]
+
+
+def test_an_error_that_can_not_be_told_is_logged(caplog):
+    diary = Diary()
+
+    def explode():
+        raise ZeroDivisionError
+
+    job = diary.job("a", action=explode)
+    job.failed = lambda error: [][0]
+    diary.submit(job)
+    assert "could not be reported" in caplog.text
+
+
+def test_waiting_is_for_one_owner_and_has_an_end():
+    diary = Diary()
+    blocked = threading.Event()
+    diary.worker.submit(diary.job("a", batches=1, owner="other", action=lambda: blocked.wait(20)))
+    assert diary.worker.wait(diary, timeout=0)
+    assert not diary.worker.wait("other", timeout=0.01)
+    blocked.set()
+    assert diary.worker.wait("other", timeout=20)
+
+
+def test_waiting_inside_a_job_is_an_error_and_no_deadlock():
+    diary = Diary()
+    diary.submit(diary.job("a", action=lambda: diary.worker.wait(diary)))
+    assert [type(error) for error in diary.errors] == [RuntimeError]
+
+
+def test_no_thread_stays_when_all_is_done():
+    diary = Diary()
+    diary.submit(diary.job("a"))
+    assert diary.worker._thread is None
+
+
+def test_a_halted_worker_takes_no_further_batch():
+    diary = Diary()
+    inside = threading.Event()
+
+    def hold():
+        inside.set()
+        diary.go.wait(20)
+
+    diary.worker.submit(diary.job("a", batches=5, action=hold))
+    assert inside.wait(20)
+    halting = threading.Thread(target=diary.worker.halt, args=(20,))
+    halting.start()
+    while not diary.worker._halted:
+        pass
+    diary.go.set()
+    halting.join(20)
+    assert diary.entries == ["a0"]
+
+
+def test_a_model_has_one_worker_which_goes_with_it():
+    model, other = FakeModel(), FakeModel()
+    assert worker_of(model) is worker_of(model)
+    assert worker_of(model) is not worker_of(other)
+    worker, gone = weakref.ref(worker_of(model)), weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
+    assert worker() is None
