@@ -8,14 +8,25 @@ export type Cell = { row: number; col: number };
 
 const states: Record<number, Kind> = { 0: "pending", 1: "exact", 2: "estimate" };
 
-/** The kind of the cell at a flat index.  "quiet" is an exact value within the noise floor. */
-export function kindOf(view: Pick<GridView, "state" | "recovery" | "noise_floor">, index: number): Kind {
+/** How far a cell lies from the run that was patched, towards clean: the recovery, or what it lacks to 1 when the clean
+ *  run was patched.  So 0 is no effect in both directions. */
+export function effectOf(view: Pick<GridView, "recovery" | "direction">, index: number): number {
+  return (view.recovery[index] as number) - unpatched(view);
+}
+
+/** The recovery of the run that was patched, before it is. */
+export function unpatched({ direction }: Pick<GridView, "direction">): number {
+  return direction === "noise" ? 1 : 0;
+}
+
+/** The kind of the cell at a flat index.  "quiet" is an exact value whose effect is within the noise floor. */
+export function kindOf(view: Pick<GridView, "state" | "recovery" | "noise_floor" | "direction">, index: number): Kind {
   const state = states[view.state[index] as number] ?? "unmeasurable";
   if (state === "pending" || state === "unmeasurable") return state;
   const recovery = view.recovery[index] as number;
   if (Number.isNaN(recovery)) return "unmeasurable";
   if (!Number.isFinite(recovery)) return "infinite";
-  return state === "exact" && Math.abs(recovery) <= (view.noise_floor ?? 0) ? "quiet" : state;
+  return state === "exact" && Math.abs(effectOf(view, index)) <= (view.noise_floor ?? 0) ? "quiet" : state;
 }
 
 export function sameCell(a: Cell | null, b: Cell | null): boolean {

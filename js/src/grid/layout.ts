@@ -28,7 +28,7 @@ export interface Layout extends GridSize {
 
 export const MIN_CELL_WIDTH = 10;
 const BODY_HEIGHT = 400;
-const [MIN_CELL_HEIGHT, MAX_CELL_HEIGHT] = [7, 26];
+const [MIN_CELL_HEIGHT, MAX_CELL_HEIGHT] = [7, 32];
 /** Room above and beside the cells for the outline of a marked one. */
 export const EDGE = 2;
 

@@ -3,7 +3,7 @@ import type { GridView } from "../protocol";
 import { colourOf, neutral } from "../scale";
 import type { Theme } from "../theme";
 import { shorten, visible } from "../tokens";
-import { isTokens, type Kind, kindOf } from "./cells";
+import { effectOf, isTokens, type Kind, kindOf } from "./cells";
 import { columnsInSight, EDGE, type Layout, lineOf } from "./layout";
 
 export interface Picture {
@@ -36,7 +36,7 @@ export function paintPixels(canvas: HTMLCanvasElement, view: GridView, theme: Th
   for (let row = 0; row < rows; row++) {
     for (let col = 0; col < cols; col++) {
       const index = row * cols + col;
-      const colour = drawnBySign(kindOf(view, index)) ? null : colourOf(view.recovery[index] as number, theme.scale);
+      const colour = drawnBySign(kindOf(view, index)) ? null : colourOf(effectOf(view, index), theme.scale);
       if (colour) image.data.set([...colour, 255], 4 * (lineOf(layout, row) * cols + col));
     }
   }

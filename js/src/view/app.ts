@@ -65,8 +65,6 @@ export function mountApp(host: HTMLElement, store: Store, actions: AppActions, s
     "section",
     { class: "pw-main", "aria-label": "main grid" },
     heading,
-    mainProblem.element,
-    checks.banners,
     grid.element,
     legend.element,
     checks.line,
@@ -76,6 +74,8 @@ export function mountApp(host: HTMLElement, store: Store, actions: AppActions, s
     toolbar.element,
     note,
     pageProblem.element,
+    mainProblem.element,
+    checks.banners,
     h("div", { class: "pw-panes" }, main, detail.element),
     explain.element,
     announcer.element,
@@ -85,6 +85,7 @@ export function mountApp(host: HTMLElement, store: Store, actions: AppActions, s
 
   const show = (state: LabState) => {
     const { main: view, detail: heads } = state.views;
+    root.classList.toggle("pw-waiting", state.lab === null);
     prompts.show(state);
     toolbar.show(state);
     setText(note, state.lab?.waits ?? "");

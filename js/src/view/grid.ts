@@ -141,6 +141,7 @@ export class Grid {
     event.preventDefault();
     event.stopPropagation(); // the notebook has its own meaning for these keys
     if (action.kind === "move") this.#moveTo(action.to, layout, content.view);
+    if (action.kind !== "move") this.#options.onHover(null);
     if (action.kind === "activate") this.#options.onOpen(content.view, at, "key");
     if (action.kind === "leave") this.#options.onLeave?.();
   }

@@ -1,0 +1,165 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { Connection } from "../src/connection";
+import type { FromPage } from "../src/protocol";
+import { Store } from "../src/store";
+import { fromPage, wire } from "./fixtures";
+
+let sent: FromPage[];
+let time: number;
+let store: Store;
+let connection: Connection;
+const hellos = () => sent.filter((message) => message.type === "hello");
+const receive = (name: string, changes = {}) => connection.receive(...wire(name, changes));
+const ticks = (n: number) => {
+  for (let i = 0; i < n; i++) {
+    time += 500;
+    connection.tick();
+  }
+};
+
+beforeEach(() => {
+  [sent, time, store] = [[], 0, new Store()];
+  connection = new Connection(
+    (message) => sent.push(message),
+    store,
+    () => time,
+  );
+});
+
+describe("hello", () => {
+  it("is said again at each tick until the first answer", () => {
+    ticks(20);
+    expect(hellos()).toHaveLength(20);
+    expect(hellos().every((hello) => !("known" in hello))).toBe(true);
+  });
+
+  it("has the form of the protocol", () => {
+    ticks(1);
+    expect({ ...sent[0], page: fromPage.hello.page }).toEqual(fromPage.hello);
+  });
+
+  it("is said on for a while after the answer, naming what is known, and then no more", () => {
+    receive("hello");
+    ticks(40);
+    expect(hellos().length).toBeGreaterThan(5);
+    expect(hellos().length).toBeLessThan(15);
+    expect(hellos().every((hello) => hello.known === 1)).toBe(true);
+  });
+
+  it("is said less often to a kernel that stays silent", () => {
+    ticks(40);
+    const early = hellos().length;
+    ticks(40);
+    expect(hellos().length - early).toBe(10);
+  });
+});
+
+describe("numbers", () => {
+  beforeEach(() => {
+    receive("hello");
+    ticks(20);
+    sent = [];
+  });
+
+  it("in a row need no hello", () => {
+    receive("progress_cells");
+    receive("result");
+    ticks(4);
+    expect(sent).toEqual([]);
+  });
+
+  it("with a gap ask for everything, until it has come", () => {
+    receive("progress_cells", { seq: 4 });
+    expect(hellos()).toEqual([expect.not.objectContaining({ known: expect.anything() })]);
+    receive("result", { seq: 9 });
+    expect(hellos()).toHaveLength(1);
+    ticks(2);
+    expect(hellos()).toHaveLength(3);
+    receive("hello", { seq: 10 });
+    ticks(4);
+    expect(hellos()).toHaveLength(3);
+    receive("progress_cells", { seq: 11 });
+    expect(hellos()).toHaveLength(3);
+  });
+
+  it("that go back are a gap too", () => {
+    receive("progress_cells", { seq: 1 });
+    expect(hellos()).toHaveLength(1);
+  });
+});
+
+describe("requests", () => {
+  beforeEach(() => {
+    receive("hello");
+    sent = [];
+  });
+
+  it("have the form of the protocol, and ids that are used once", () => {
+    connection.request({ method: "heads", params: { layer: 1, pos: 2 } });
+    connection.request({ method: "attention", params: { layer: 1, head: 0, pos: 2 } });
+    const [heads, attention] = sent as { id: string }[];
+    expect({ ...heads, id: fromPage.heads.id }).toEqual(fromPage.heads);
+    expect({ ...attention, id: fromPage.attention.id }).toEqual(fromPage.attention);
+    expect(heads?.id).not.toBe(attention?.id);
+  });
+
+  it("cancel the one of their kind that is not over", () => {
+    connection.request({ method: "heads", params: { layer: 1, pos: 2 } });
+    const first = (sent[0] as { id: string }).id;
+    connection.request({ method: "heads", params: { layer: 0, pos: 2 } });
+    expect(sent.map((message) => message.type)).toEqual(["request", "cancel", "request"]);
+    expect(sent[1]).toEqual({ v: 1, type: "cancel", id: first });
+  });
+
+  it("leave one alone that is over", () => {
+    connection.request({ method: "sweep", params: {} });
+    receive("result", { seq: 2, id: (sent[0] as { id: string }).id });
+    connection.request({ method: "sweep", params: {} });
+    expect(sent.map((message) => message.type)).toEqual(["request", "request"]);
+  });
+
+  it("that stay unanswered for some seconds are told, until something comes", () => {
+    ticks(20);
+    connection.request({ method: "heads", params: { layer: 1, pos: 2 } });
+    ticks(5);
+    expect(store.state.silent).toBe(false);
+    ticks(3);
+    expect(store.state.silent).toBe(true);
+    receive("progress_cells");
+    expect(store.state.silent).toBe(false);
+  });
+
+  it("are none, and silence is no news", () => {
+    ticks(60);
+    expect(store.state.silent).toBe(false);
+  });
+});
+
+describe("trouble", () => {
+  it("in a message is told, and the next message is read", () => {
+    receive("hello");
+    connection.receive({ v: 1, type: "gossip" }, []);
+    expect(store.state.problems.page?.message).toContain("could not be read");
+    receive("progress_cells");
+    expect(store.state.views.main?.done).toBe(4);
+  });
+
+  it("with a closed connection is told, and nothing more is sent", () => {
+    receive("hello");
+    connection.close();
+    ticks(5);
+    expect(store.state.link).toBe("lost");
+    expect(store.state.problems.page?.message).toContain("lost");
+    expect(store.state.views.main?.id).toBe("v1");
+    expect(sent).toEqual([]);
+  });
+
+  it("in sending is a closed connection", () => {
+    connection = new Connection(() => {
+      throw new Error("Comm is closed");
+    }, store);
+    connection.request({ method: "sweep", params: {} });
+    expect(store.state.link).toBe("lost");
+    expect(store.state.open).toEqual({});
+  });
+});

@@ -1,0 +1,47 @@
+/** The messages both sides of the protocol are tested against, as they arrive. */
+
+import messages from "../../tests/protocol/messages.json";
+import { type FromKernel, type GridView, parseMessage } from "../src/protocol";
+import { initialState, type LabState, received } from "../src/state";
+
+const arrays = { float32: Float32Array, uint32: Uint32Array, uint8: Uint8Array };
+type BufferSpec = { dtype: string; data: (number | null)[] };
+
+export const fromPage = messages.from_page;
+export const fromKernel = messages.from_kernel as unknown as Record<
+  string,
+  { json: Record<string, unknown>; buffers: BufferSpec[] }
+>;
+
+export function dataView({ dtype, data }: BufferSpec, misalignedBy = 0): DataView {
+  const array = arrays[dtype as keyof typeof arrays].from(data.map((value) => value ?? Number.NaN));
+  const bytes = new Uint8Array(array.byteLength + misalignedBy);
+  bytes.set(new Uint8Array(array.buffer), misalignedBy);
+  return new DataView(bytes.buffer, misalignedBy, array.byteLength);
+}
+
+/** Content and buffers of a message of the fixture, with some of its fields changed. */
+export function wire(name: string, changes: Record<string, unknown> = {}, misalignedBy = 0): [unknown, DataView[]] {
+  const message = fromKernel[name];
+  if (!message) throw new Error(`no message ${name}`);
+  return [
+    { ...structuredClone(message.json), ...changes },
+    message.buffers.map((buffer) => dataView(buffer, misalignedBy)),
+  ];
+}
+
+export function parsed(name: string, changes: Record<string, unknown> = {}): FromKernel {
+  return parseMessage(...wire(name, changes));
+}
+
+/** The state after these messages. */
+export function stateAfter(...names: string[]): LabState {
+  return names.reduce((state, name) => received(state, parsed(name)), initialState);
+}
+
+/** The finished main grid of the fixture, changed. */
+export function mainGrid(changes: Partial<GridView> = {}): GridView {
+  const main = stateAfter("hello", "result").views.main;
+  if (!main) throw new Error("the fixture has no main grid");
+  return { ...main, ...changes };
+}
