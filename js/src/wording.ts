@@ -27,10 +27,24 @@ export function cancelId(state: LabState, slot: "main" | "detail"): string | nul
 export function progressText(state: LabState, slot: "main" | "detail"): string {
   const view = state.views[slot];
   if (state.link === "lost") return "not connected";
-  if (state.silent) return "waiting for the kernel…";
+  if (state.silent && awaited(state, slot)) return "waiting for the kernel…";
   if (state.link === "connecting") return "connecting…";
   if (asking(state, slot)) return "starting…";
   return view ? gridText(view) : "";
+}
+
+/** How far the detail is; once it is done, what it is: "z at position 13". */
+export function detailText(state: LabState): string {
+  const view = state.views.detail;
+  const resting = view?.status === "done" && !busy(state, "detail") && !state.silent;
+  if (!view || !resting) return view || busy(state, "detail") ? progressText(state, "detail") : "";
+  return view.pos === null ? view.site : `${view.site} at position ${view.pos}`;
+}
+
+/** Whether news of this slot is what the page waits for. */
+function awaited(state: LabState, slot: "main" | "detail"): boolean {
+  if (slot === "main") return state.link === "connecting" || busy(state, "main");
+  return busy(state, "detail") || asking(state, "attention");
 }
 
 function gridText({ status, done, total, seconds_left }: GridView): string {

@@ -32,6 +32,7 @@ describe("progress", () => {
   it("tells a silent kernel, a lost one, and a start", () => {
     const state = stateAfter("hello");
     expect(progressText({ ...state, silent: true }, "main")).toBe("waiting for the kernel…");
+    expect(progressText({ ...stateAfter("hello", "result"), silent: true }, "main")).toBe("6 cells");
     expect(progressText({ ...state, link: "lost" }, "main")).toBe("not connected");
     expect(progressText(asked(state, { id: "x-1", method: "sweep", params: {} }, []), "main")).toBe("starting…");
   });

@@ -2,7 +2,7 @@
 import { drill } from "../drill";
 import type { Ask } from "../protocol";
 import type { LabState } from "../state";
-import { asking, busy, cancelId, chosenHead, crumbs, progressText } from "../wording";
+import { asking, busy, cancelId, chosenHead, crumbs, detailText } from "../wording";
 import { createAttention } from "./attention";
 import { createChecks } from "./checks";
 import { h, memo, setText, toggle } from "./dom";
@@ -69,12 +69,7 @@ export function createDetail(actions: DetailActions, signal: AbortSignal) {
       const isBusy = busy(state, "detail");
       running = isBusy ? cancelId(state, "detail") : null;
       showCrumbs(crumbs(state));
-      setText(
-        status,
-        isBusy || view?.status === "cancelled" || view?.status === "failed"
-          ? progressText(state, "detail")
-          : (view?.site ?? ""),
-      );
+      setText(status, detailText(state));
       toggle(cancel, isBusy);
       showBar(progress, bar, asking(state, "detail") ? 0 : (view?.done ?? 0), view?.total ?? 0, isBusy);
       problem.show(state.problems.detail);
