@@ -4,12 +4,11 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import pytest
 from jaxtyping import install_import_hook
 
 # before the first import of the package: it checks the annotations of what it imports from here on
 install_import_hook("patchwidget", "beartype.beartype")
-
-import pytest
 
 
 @pytest.fixture(scope="session")

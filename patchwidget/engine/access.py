@@ -5,8 +5,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..models.hooks import Hooks
-from ..models.trace import main_input, main_tensor
+from patchwidget.models.hooks import Hooks
+from patchwidget.models.trace import main_input, main_tensor
+
 from .sites import Tap
 
 

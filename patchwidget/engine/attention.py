@@ -5,15 +5,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import ModelError
-from ..models.attention import intercepted
-from ..models.model import Model
+from patchwidget.errors import ModelError
+from patchwidget.models.attention import intercepted
+from patchwidget.models.model import Model
+
 from .recording import Recording
 
 
 @torch.no_grad()
 def attention_pattern(model: Model, recording: Recording, layer: int) -> Tensor:
-    """The post-softmax attention of one layer in a recorded run, float32 [n_heads, T, T]: from each destination (row) to each source position.
+    """The post-softmax attention of one layer in a recorded run: from each destination (row) to each source position.
+
+    Returns:
+        float32 [n_heads, T, T].
 
     Raises:
         ModelError: this layer's attention can't be intercepted.
@@ -30,5 +34,8 @@ def attention_pattern(model: Model, recording: Recording, layer: int) -> Tensor:
     with model.lock, intercepted(model.hf, attend):
         model.anatomy.blocks[layer].module(*args, **kwargs)
     if not patterns:
-        raise ModelError(f"The attention of {model.name} can't be intercepted, so its patterns can't be read.", "Choose a model on transformers' attention interface.")
+        raise ModelError(
+            f"The attention of {model.name} can't be intercepted, so its patterns can't be read.",
+            "Choose a model on transformers' attention interface.",
+        )
     return patterns[0]

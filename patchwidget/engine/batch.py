@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import PatchError
+from patchwidget.errors import PatchError
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,9 @@ def run_chunks(chunks: Iterable[Sequence[int]], run: Callable[[Sequence[int]], T
             if not _is_out_of_memory(error):
                 raise
             if len(chunk) == 1:
-                raise PatchError("One single cell does not fit into memory.", "Use a shorter prompt, a smaller dtype or another device.") from error
+                raise PatchError(
+                    "One single cell does not fit into memory.", "Use a shorter prompt, a smaller dtype or another device."
+                ) from error
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             middle = len(chunk) // 2

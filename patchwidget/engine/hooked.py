@@ -1,4 +1,4 @@
-"""The hooked executor: whole forwards with plain hooks, many cells side by side in one batch. Slow, simple, and the judge of the packed one."""
+"""The hooked executor: whole forwards with plain hooks, many cells in one batch. Slow, simple, and the judge of the packed one."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -6,8 +6,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ..models.hooks import Hooks
-from ..models.model import Model
+from patchwidget.models.hooks import Hooks
+from patchwidget.models.model import Model
+
 from .access import on_write
 from .batch import Batch, run_chunks
 from .cells import Cell, EditTable
@@ -20,14 +21,14 @@ class HookedExecutor:
 
     Args:
         prompts, measures: token ids and the measure of each base prompt; cells name them by number.
-        cells_per_forward: how many cells share one forward.
+        max_rows: how many positions, of all cells together, share one forward.
 
     Attributes:
         missed: (site, layer) pairs that were to be patched and that the model never passed.
     """
 
-    def __init__(self, model: Model, prompts: Sequence[Sequence[int]], measures: Sequence[Measure], cells_per_forward: int = 16) -> None:
-        self.model, self.prompts, self.measures, self.cells_per_forward = model, prompts, measures, cells_per_forward
+    def __init__(self, model: Model, prompts: Sequence[Sequence[int]], measures: Sequence[Measure], max_rows: int = 512) -> None:
+        self.model, self.prompts, self.measures, self.max_rows = model, prompts, measures, max_rows
         self.missed: set[tuple[str, int]] = set()
 
     def run(self, cells: Sequence[Cell]) -> Iterator[Batch]:
@@ -36,10 +37,10 @@ class HookedExecutor:
 
     def _chunks(self, cells: Sequence[Cell]) -> list[list[int]]:
         chunks: list[list[int]] = []
-        for number in sorted(range(len(cells)), key=lambda number: cells[number].base):
-            if not chunks or len(chunks[-1]) == self.cells_per_forward or cells[chunks[-1][0]].base != cells[number].base:
-                chunks.append([])
-            chunks[-1].append(number)
+        for base in sorted({cell.base for cell in cells}):
+            numbers = [number for number, cell in enumerate(cells) if cell.base == base]
+            size = max(1, self.max_rows // len(self.prompts[base]))
+            chunks += [numbers[i : i + size] for i in range(0, len(numbers), size)]
         return chunks
 
     @torch.no_grad()
@@ -57,4 +58,4 @@ class HookedExecutor:
                 on_write(hooks, find_tap(self.model, *place), write, shared=place[0] == "resid_mid")
             logits = self.model.logits_at(tokens, measure.position)
         self.missed |= edits.missed
-        return measure.of(logits if measure.tokens is None else logits[:, measure.tokens.to(logits.device)])
+        return measure.of_logits(logits)

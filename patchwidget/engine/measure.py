@@ -19,3 +19,7 @@ class Measure:
     of: Callable[[Tensor], Tensor]
     tokens: Tensor | None
     position: int
+
+    def of_logits(self, logits: Tensor) -> Tensor:
+        """The metric of logits over the whole vocabulary, [cells, vocabulary] -> [cells]."""
+        return self.of(logits if self.tokens is None else logits[:, self.tokens.to(logits.device)])

@@ -1,9 +1,9 @@
 """The packed executor: every cell computed from where its patch begins, all rows of all cells in one sequence, with no padding.
 
-A patch at (layer l, position p) of a causal model leaves the layers before l and the positions before p as they were. One walk over the layers
-carries, for each cell, rows p..T-1 from layer l on; the cells patched at a layer join there. All rows travel as one [1, R, d] sequence through
-the model's own blocks, which work row by row but for attention; there each group of cells is given the base run's keys and values of the positions
-before p, the base run's mask rows, and the model's own attention function.
+A patch at (layer l, position p) of a causal model leaves the layers before l and the positions before p as they were. One walk over
+the layers carries, for each cell, rows p..T-1 from layer l on; the cells patched at a layer join there. All rows travel as one [1, R, d]
+sequence through the model's own blocks, which work row by row but for attention; there each group of cells is given the base run's keys
+and values of the positions before p, the base run's mask rows, and the model's own attention function.
 
 A patch behind the attention (z, attn_out, resid_mid, mlp_out) changes no other row of its own block, so in that block only the patched
 rows are computed ("thin" groups), on the base run's attention output; the rows after them join one block later.
@@ -19,10 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..models.attention import intercepted
-from ..models.hooks import Hooks
-from ..models.model import Model
-from ..models.trace import main_tensor
+from patchwidget.models.attention import intercepted
+from patchwidget.models.hooks import Hooks
+from patchwidget.models.model import Model
+from patchwidget.models.trace import main_tensor
+
 from .access import on_write
 from .batch import Batch, run_chunks
 from .cells import Cell, Edit, EditTable
@@ -72,7 +73,7 @@ class PackedExecutor:
         missed: (site, layer) pairs that were to be patched and that the model never passed.
     """
 
-    def __init__(self, model: Model, bases: Sequence[Recording], measures: Sequence[Measure], max_rows: int = 2048) -> None:
+    def __init__(self, model: Model, bases: Sequence[Recording], measures: Sequence[Measure], max_rows: int = 512) -> None:
         self.model, self.bases, self.measures, self.max_rows = model, bases, measures, max_rows
         self.missed: set[tuple[str, int]] = set()
         lengths = [base.length for base in bases]
@@ -116,8 +117,7 @@ class PackedExecutor:
         return chunks
 
     def _base_values(self, bases: Sequence[int]) -> Tensor:
-        values = {base: self._measure(base, self.bases[base].resid[-1][self.measures[base].position][None]) for base in set(bases)}
-        return torch.cat([values[base] for base in bases])
+        return torch.stack([self.measures[base].of_logits(self.bases[base].logits[None])[0] for base in bases])
 
     def _measure(self, base: int, hidden: Tensor) -> Tensor:
         measure = self.measures[base]
@@ -213,7 +213,9 @@ class PackedExecutor:
         for group, part in zip(groups, rows.split([group.n_rows for group in groups]), strict=True):
             group.hidden = part.unflatten(0, (len(group.numbers), len(group.positions)))
 
-    def _attend(self, layer: int, groups: Sequence[_Group], own: Any, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kw: Any) -> Any:
+    def _attend(
+        self, layer: int, groups: Sequence[_Group], own: Any, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kw: Any
+    ) -> Any:
         """The attention of one block: each group by itself, on the base run's keys and values before its rows."""
         outputs: list[Tensor] = []
         offset = 0
@@ -223,7 +225,9 @@ class PackedExecutor:
             if group.thin:
                 outputs.append(record.output[list(group.positions)].repeat(n, 1, 1))
             else:
-                q, k, v = (x[0, :, offset : offset + group.n_rows].unflatten(1, (n, end - start)).transpose(0, 1) for x in (query, key, value))
+                q, k, v = (
+                    x[0, :, offset : offset + group.n_rows].unflatten(1, (n, end - start)).transpose(0, 1) for x in (query, key, value)
+                )
                 k = torch.cat([record.key[:, :, :start].expand(n, -1, -1, -1), k], 2)
                 v = torch.cat([record.value[:, :, :start].expand(n, -1, -1, -1), v], 2)
                 rows = None if record.mask is None else record.mask[:, :, start:end, :end]
@@ -248,7 +252,7 @@ def _as_block_input(edit: Edit) -> Edit:
 
 
 def _cut(edit: Edit, position: int, n_layers: int) -> Edit | None:
-    """The part of an edit that can reach the measured position: nothing after it, and in the last block only that row if no attention follows."""
+    """The part of an edit that can reach the measured position: nothing after it, and where no attention follows only that row."""
     last = edit.layer == n_layers or (edit.layer == n_layers - 1 and not SITES[edit.site].before_attention)
     keep = [i for i, p in enumerate(edit.positions) if p == position or (p < position and not last)]
     if len(keep) == len(edit.positions):

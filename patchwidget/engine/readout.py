@@ -2,9 +2,9 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
-from ..models.model import Model
+from patchwidget.models.model import Model
 
 
 def read_logits(model: Model, hidden: Tensor, tokens: Tensor | None = None) -> Tensor:
@@ -23,7 +23,7 @@ def read_logits(model: Model, hidden: Tensor, tokens: Tensor | None = None) -> T
         logits = head(hidden)
     elif type(head) is nn.Linear:
         tokens = tokens.to(head.weight.device)
-        logits = F.linear(hidden, head.weight[tokens], None if head.bias is None else head.bias[tokens])
+        logits = functional.linear(hidden, head.weight[tokens], None if head.bias is None else head.bias[tokens])
     else:
         logits = head(hidden)[:, tokens]
     return _rescale(model, logits).float()

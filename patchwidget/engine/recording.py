@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..models.attention import intercepted
-from ..models.hooks import Hooks
-from ..models.model import Model
-from ..models.trace import main_input, main_tensor
+from patchwidget.models.attention import intercepted
+from patchwidget.models.hooks import Hooks
+from patchwidget.models.model import Model
+from patchwidget.models.trace import main_input, main_tensor
+
 from .access import on_read
 from .sites import find_tap
 
@@ -51,7 +52,7 @@ class Recording:
         return self.tokens.shape[1]
 
     def at(self, site: str, layer: int) -> Tensor:
-        """The site's activations in one layer, [T, ...]; the residual stream between blocks is always there, other sites if they were asked for."""
+        """The site's activations in one layer, [T, ...]. The residual stream between blocks is always there."""
         if site == "resid_pre":
             return self.resid[layer]
         return self.resid[layer + 1] if site == "resid_post" else self.sites[site, layer]

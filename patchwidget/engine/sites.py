@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ..errors import SiteError
-from ..models.anatomy import Block
-from ..models.model import Model
+from patchwidget.errors import SiteError
+from patchwidget.models.anatomy import Block
+from patchwidget.models.model import Model
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,9 @@ SITES = {
         Site("resid_pre", None, True, "residual stream entering the block, [pos, d_model]"),
         Site("resid_mid", None, False, "residual stream between attention and MLP, [pos, d_model]; parallel blocks have none"),
         Site("resid_post", None, False, "residual stream leaving the block, [pos, d_model]"),
-        Site("attn_out", None, False, "what the attention adds to the residual stream, after its post-norm if there is one, [pos, d_model]"),
+        Site(
+            "attn_out", None, False, "what the attention adds to the residual stream, after its post-norm if there is one, [pos, d_model]"
+        ),
         Site("mlp_out", None, False, "what the MLP adds to the residual stream, after its post-norm if there is one, [pos, d_model]"),
         Site("z", "head", False, "each head's output before the output projection, [pos, head, d_head]"),
     ]
@@ -70,7 +72,10 @@ def find_tap(model: Model, name: str, layer: int) -> Tap:
     block = model.anatomy.blocks[layer]
     tap = _taps(block, model.n_heads)[site.name]
     if tap is None:
-        raise SiteError(f"Layer {layer} of {model.name} has no {name}: {_why_missing(block, name)}", "Choose another site; resid_pre is there in every model.")
+        raise SiteError(
+            f"Layer {layer} of {model.name} has no {name}: {_why_missing(block, name)}",
+            "Choose another site; resid_pre is there in every model.",
+        )
     return tap
 
 

@@ -31,7 +31,13 @@ def identity_check(patched: float, base: float, limit: float) -> Check:
 def full_patch_check(patched: float, source: float, limit: float) -> Check:
     """Replacing the whole residual stream of one layer has to give the other run."""
     difference = abs(patched - source)
-    return Check("full patch", difference <= limit, difference, limit, "A run whose whole residual stream is replaced by the other's becomes the other run.")
+    return Check(
+        "full patch",
+        difference <= limit,
+        difference,
+        limit,
+        "A run whose whole residual stream is replaced by the other's becomes the other run.",
+    )
 
 
 def parity_check(ours: Tensor, theirs: Tensor, limit: float) -> Check:

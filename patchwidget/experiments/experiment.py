@@ -10,14 +10,15 @@ import torch
 import xarray as xr
 from tqdm.auto import tqdm
 
-from ..engine.attention import attention_pattern
-from ..engine.hooked import HookedExecutor
-from ..engine.packed import PackedExecutor
-from ..engine.readout import read_logits
-from ..engine.recording import Recording, record
-from ..engine.sites import find_tap
-from ..errors import ModelError, PatchError, SiteError
-from ..models.model import Model
+from patchwidget.engine.attention import attention_pattern
+from patchwidget.engine.hooked import HookedExecutor
+from patchwidget.engine.packed import PackedExecutor
+from patchwidget.engine.readout import read_logits
+from patchwidget.engine.recording import Recording, record
+from patchwidget.engine.sites import find_tap
+from patchwidget.errors import ModelError, PatchError, SiteError
+from patchwidget.models.model import Model
+
 from .checks import Check, parity_check, tolerance
 from .metrics import Metric, make_measure, metric_name
 from .plan import Plan, Positions, make_plan
@@ -53,18 +54,23 @@ class Experiment:
         model: from `pw.load` or `pw.wrap`.
         pair: the two prompts.
         metric: "logit_diff", or a function of logits [cells, vocabulary] (float32, at the last position) that returns [cells].
-        direction: "denoise" patches the clean run's activations into the corrupted run (what suffices to restore the behaviour); "noise" the
+        direction: "denoise" patches the clean run's activations into the corrupted run (what suffices for the behaviour); "noise" the
             corrupted run's into the clean one (what is necessary for it). Heimersheim and Nanda 2024.
 
     Raises:
         ModelError, PromptError, MetricError: model, pair or metric can't be used, with what is wrong and what to do.
     """
 
-    def __init__(self, model: Model, pair: PromptPair, metric: Metric = "logit_diff", direction: str = "denoise") -> None:
+    def __init__(self, model: Model | object, pair: PromptPair, metric: Metric = "logit_diff", direction: str = "denoise") -> None:
         if not isinstance(model, Model):
-            raise ModelError(f"A patchwidget model was expected, and this is a {type(model).__name__}.", "Use pw.load(...) or pw.wrap(hf_model, tokenizer).")
+            raise ModelError(
+                f"A patchwidget model was expected, and this is a {type(model).__name__}.",
+                "Use pw.load(...) or pw.wrap(hf_model, tokenizer).",
+            )
         if direction not in ("denoise", "noise"):
-            raise PatchError(f"direction={direction!r} is not known.", "Use 'denoise' (clean into corrupted) or 'noise' (corrupted into clean).")
+            raise PatchError(
+                f"direction={direction!r} is not known.", "Use 'denoise' (clean into corrupted) or 'noise' (corrupted into clean)."
+            )
         model.check_ready()
         self.model, self.prompts, self.metric, self.direction = model, pair, metric, direction
         self.pair: TokenPair = tokenize_pair(model, pair)
@@ -74,7 +80,13 @@ class Experiment:
         self._recordings: dict[str, Recording] = {}
 
     def sweep(
-        self, site: str, *, positions: Positions = "each", layers: Iterable[int] | None = None, heads: Iterable[int] | None = None, executor: str = "auto"
+        self,
+        site: str,
+        *,
+        positions: Positions = "each",
+        layers: Iterable[int] | None = None,
+        heads: Iterable[int] | None = None,
+        executor: str = "auto",
     ) -> PatchResult:
         """Patch every cell of a site and measure each.
 
@@ -97,7 +109,13 @@ class Experiment:
         return sweep.result
 
     def start(
-        self, site: str, *, positions: Positions = "each", layers: Iterable[int] | None = None, heads: Iterable[int] | None = None, executor: str = "auto"
+        self,
+        site: str,
+        *,
+        positions: Positions = "each",
+        layers: Iterable[int] | None = None,
+        heads: Iterable[int] | None = None,
+        executor: str = "auto",
     ) -> Sweep:
         """Like `sweep`, but gives the sweep before it has computed anything: iterate it for batches, look at `.result`, `.close()` it."""
         return Sweep(self, make_plan(self.model, site, self.pair.length, layers, positions, heads), self._choose_executor(executor))
@@ -113,7 +131,9 @@ class Experiment:
         for value, size, what in [(head, self.model.n_heads, "Head"), (pos, self.pair.length, "Position")]:
             if not 0 <= value < size:
                 raise SiteError(f"{what} {value} does not exist: there are 0 to {size - 1}.", "Choose one of these.")
-        rows = {name: attention_pattern(self.model, self.recording(name), layer)[head, pos].cpu().numpy() for name in ("clean", "corrupted")}
+        rows = {
+            name: attention_pattern(self.model, self.recording(name), layer)[head, pos].cpu().numpy() for name in ("clean", "corrupted")
+        }
         return AttentionRow(rows["clean"], rows["corrupted"])
 
     @cached_property
@@ -123,8 +143,7 @@ class Experiment:
 
     def value_of(self, run: str) -> float:
         """The metric of the "clean" or "corrupted" run without a patch, from the model's own logits."""
-        logits = self.recording(run).logits[None]
-        return float(self._measure.of(logits if self._measure.tokens is None else logits[:, self._measure.tokens.to(logits.device)]))
+        return float(self._measure.of_logits(self.recording(run).logits[None]))
 
     @cached_property
     def parity(self) -> Check:
@@ -132,7 +151,11 @@ class Experiment:
         recording = self.recording(self.base)
         with torch.no_grad(), self.model.lock:
             plain = self.model.logits_at(recording.tokens, self._measure.position)[0]
-            ours = read_logits(self.model, recording.resid[-1][self._measure.position][None])[0] if self.model.anatomy.tail is not None else recording.logits
+            ours = (
+                read_logits(self.model, recording.resid[-1][self._measure.position][None])[0]
+                if self.model.anatomy.tail is not None
+                else recording.logits
+            )
         return parity_check(ours, plain, tolerance(self.model.dtype, float(plain.abs().max())))
 
     @property
@@ -141,15 +164,16 @@ class Experiment:
         return tolerance(self.model.dtype, float(self.recording(self.base).logits.abs().max()))
 
     def recording(self, run: str, site: str | None = None) -> Recording:
-        """The recorded "clean" or "corrupted" run, with this site's activations in it. Runs the model once, and again for a site not asked for before."""
+        """The recorded "clean" or "corrupted" run, with this site's activations in it. Runs the model again for a site that is new."""
         with self.model.lock:
             have = self._recordings.get(run)
-            if have is None or (site not in (None, *_FREE_SITES) and (site, 0) not in have.sites):
-                wanted = {place[0] for place in have.sites} if have else {"z"} & self._heads_site()
-                have = record(self.model, getattr(self.pair, run), wanted | ({site} - {None, *_FREE_SITES}), self._measure.position)  # type: ignore[arg-type]
+            kept = {place[0] for place in have.sites} if have else self._sites_kept_from_the_start()
+            needed = kept if site is None or site in _FREE_SITES else kept | {site}
+            if have is None or needed != kept:
+                have = record(self.model, getattr(self.pair, run), needed, self._measure.position)
                 if not torch.isfinite(have.logits).all():
                     raise ModelError(
-                        f"The {run} run's logits are not finite in {self.model.dtype}: a weight is NaN or a number grew too large for this dtype.",
+                        f"The {run} run's logits are not finite: a weight is NaN, or a number grew too large for {self.model.dtype}.",
                         "Load the model in float32 or bfloat16, or check its weights.",
                     )
                 self._recordings[run] = have
@@ -161,7 +185,9 @@ class Experiment:
             return PackedExecutor(self.model, [self.recording(self.base)], [self._measure])
         return HookedExecutor(self.model, [getattr(self.pair, self.base)], [self._measure])
 
-    def make_result(self, plan: Plan, values: np.ndarray, state: np.ndarray, checks: list[Check], noise: float, executor: str) -> PatchResult:
+    def make_result(
+        self, plan: Plan, values: np.ndarray, state: np.ndarray, checks: list[Check], noise: float, executor: str
+    ) -> PatchResult:
         """Values in C order of the plan, labelled."""
         array = xr.DataArray(values.reshape(plan.shape), dims=plan.dims, coords=plan.coords, name=self.metric_name)
         info = {
@@ -176,7 +202,9 @@ class Experiment:
             "executor": executor,
             "code": self._code(plan),
         }
-        return PatchResult(array, self.value_of("clean"), self.value_of("corrupted"), state.reshape(plan.shape), checks, noise or self.tolerance / 64, info)
+        return PatchResult(
+            array, self.value_of("clean"), self.value_of("corrupted"), state.reshape(plan.shape), checks, noise or self.tolerance / 64, info
+        )
 
     def _choose_executor(self, name: str) -> str:
         anatomy = self.model.anatomy
@@ -184,10 +212,14 @@ class Experiment:
         if name not in ("auto", "packed", "hooked"):
             raise PatchError(f"executor={name!r} is not known.", "Use 'auto', 'packed' or 'hooked'.")
         if name == "packed" and not possible:
-            raise ModelError(f"The packed executor can't run {self.model.name}: its attention can't be intercepted or its head not be found.", "Use executor='hooked'.")
+            raise ModelError(
+                f"The packed executor can't run {self.model.name}: its attention can't be intercepted or its head not be found.",
+                "Use executor='hooked'.",
+            )
         return name if name != "auto" else "packed" if possible and self.parity.ok else "hooked"
 
-    def _heads_site(self) -> set[str]:
+    def _sites_kept_from_the_start(self) -> set[str]:
+        """The heads, where the model has them: a grid's first drill-down asks for them, and should not wait for another run."""
         with suppress(SiteError):
             find_tap(self.model, "z", 0)
             return {"z"}
@@ -211,7 +243,7 @@ class Experiment:
         metric = repr(self.metric) if isinstance(self.metric, str) else self.metric_name
         return (
             "import patchwidget as pw\n\n"
-            f"model = pw.load({self.model.name!r})\n"
+            f"model = {self.model.code}\n"
             f"pair = pw.PromptPair({pair})\n"
             f"exp = pw.Experiment(model, pair, metric={metric}, direction={self.direction!r})\n"
             f"result = exp.sweep({plan.site.name!r}{given})\n"

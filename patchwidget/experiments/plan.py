@@ -6,10 +6,10 @@ from itertools import product
 
 from torch import Tensor
 
-from ..engine.cells import Cell, Edit
-from ..engine.sites import Site, check_layer, find_site, find_tap
-from ..errors import SiteError
-from ..models.model import Model
+from patchwidget.engine.cells import Cell, Edit
+from patchwidget.engine.sites import Site, check_layer, find_site, find_tap
+from patchwidget.errors import SiteError
+from patchwidget.models.model import Model
 
 Positions = str | Sequence[int]
 
@@ -53,7 +53,12 @@ class Plan:
 
 
 def make_plan(
-    model: Model, site: str, length: int, layers: Iterable[int] | None = None, positions: Positions = "each", heads: Iterable[int] | None = None
+    model: Model,
+    site: str,
+    length: int,
+    layers: Iterable[int] | None = None,
+    positions: Positions = "each",
+    heads: Iterable[int] | None = None,
 ) -> Plan:
     """Check what was asked for and lay out its axes.
 

@@ -33,7 +33,9 @@ def _heat_map(recovery: xr.DataArray, result: PatchResult) -> go.Figure:
         colorbar={"title": {"text": "recovery"}},
         hovertemplate=f"{rows} %{{y}}<br>{cols} %{{x}}<br>recovery %{{z:.3f}}<extra></extra>",
     )
-    return go.Figure(heat).update_layout(xaxis={"title": {"text": cols}, "type": "category"}, yaxis={"title": {"text": rows}, "type": "category"})
+    return go.Figure(heat).update_layout(
+        xaxis={"title": {"text": cols}, "type": "category"}, yaxis={"title": {"text": rows}, "type": "category"}
+    )
 
 
 def _bars(recovery: xr.DataArray, result: PatchResult) -> go.Figure:
@@ -44,8 +46,9 @@ def _bars(recovery: xr.DataArray, result: PatchResult) -> go.Figure:
 
 
 def _strongest(recovery: xr.DataArray) -> xr.DataArray:
-    strongest = abs(recovery).fillna(-1).argmax(recovery.dims[-1])
-    return recovery.isel({recovery.dims[-1]: strongest})
+    last = str(recovery.dims[-1])
+    strongest = abs(recovery).fillna(-1).argmax(dim=[last])
+    return recovery.isel(strongest)
 
 
 def _labels(values: xr.DataArray, dim: str, result: PatchResult) -> list[str]:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import PromptError
-from ..models.model import Model
+from patchwidget.errors import PromptError
+from patchwidget.models.model import Model
 
 Text = str | Sequence[int]
 Answer = str | int | Sequence[str | int]
@@ -57,15 +57,18 @@ def tokenize_pair(model: Model, pair: PromptPair) -> TokenPair:
     """Check a pair against a model.
 
     Raises:
-        PromptError: a prompt is empty or longer than the model's context, the two are equal or of unequal length, a token id does not exist, an answer is
-            not one token, or answer and distractor are the same.
+        PromptError: a prompt is empty or longer than the model's context, the two are equal or of unequal length, a token id does not
+            exist, an answer is not one token, or answer and distractor are the same.
     """
     clean, corrupted = (_tokens(model, text, name) for text, name in [(pair.clean, "clean"), (pair.corrupted, "corrupted")])
     _check_lengths(model, clean, corrupted)
     answers, distractors = _answers(model, pair.answer, "answer"), _answers(model, pair.distractor, "distractor")
     if set(answers) & set(distractors):
         both = _join_texts(model, tuple(set(answers) & set(distractors)))
-        raise PromptError(f"{both} is both answer and distractor, so their difference is always 0.", "Give the token that the corrupted prompt makes right.")
+        raise PromptError(
+            f"{both} is both answer and distractor, so their difference is always 0.",
+            "Give the token that the corrupted prompt makes right.",
+        )
     return TokenPair(
         clean,
         corrupted,
@@ -84,7 +87,10 @@ def _tokens(model: Model, text: Text, name: str) -> list[int]:
         raise PromptError(f"The {name} prompt is empty.", "Give a text, or a list of token ids.")
     wrong = [token for token in tokens if not 0 <= token < model.vocab_size]
     if wrong:
-        raise PromptError(f"The {name} prompt has token {wrong[0]}, and this model's tokens are 0 to {model.vocab_size - 1}.", "Use the model's own tokenizer.")
+        raise PromptError(
+            f"The {name} prompt has token {wrong[0]}, and this model's tokens are 0 to {model.vocab_size - 1}.",
+            "Use the model's own tokenizer.",
+        )
     limit = model.context_length
     if limit is not None and len(tokens) > limit:
         raise PromptError(f"The {name} prompt has {len(tokens)} tokens, and {model.name} takes at most {limit}.", "Shorten the prompt.")
@@ -93,9 +99,14 @@ def _tokens(model: Model, text: Text, name: str) -> list[int]:
 
 def _check_lengths(model: Model, clean: list[int], corrupted: list[int]) -> None:
     if clean == corrupted:
-        raise PromptError("The clean and the corrupted prompt are the same, so there is nothing to patch.", "Change the word that should change the answer.")
+        raise PromptError(
+            "The clean and the corrupted prompt are the same, so there is nothing to patch.",
+            "Change the word that should change the answer.",
+        )
     if len(clean) != len(corrupted):
-        shown = "\n".join(f"  {name}: {' | '.join(model.token_text(t) for t in tokens)}" for name, tokens in [("clean", clean), ("corrupted", corrupted)])
+        shown = "\n".join(
+            f"  {name}: {' | '.join(model.token_text(t) for t in tokens)}" for name, tokens in [("clean", clean), ("corrupted", corrupted)]
+        )
         raise PromptError(
             f"The clean prompt has {len(clean)} tokens and the corrupted one {len(corrupted)}, so positions do not correspond:\n{shown}\n",
             "Choose words of equally many tokens.",
@@ -112,7 +123,9 @@ def _answers(model: Model, answer: Answer | None, name: str) -> tuple[int, ...]:
 def _one_token(model: Model, answer: str | int, name: str) -> int:
     if isinstance(answer, int):
         if not 0 <= answer < model.vocab_size:
-            raise PromptError(f"The {name} is token {answer}, and this model's tokens are 0 to {model.vocab_size - 1}.", "Use the model's own tokenizer.")
+            raise PromptError(
+                f"The {name} is token {answer}, and this model's tokens are 0 to {model.vocab_size - 1}.", "Use the model's own tokenizer."
+            )
         return answer
     pieces = model.encode(answer, special=False)
     if len(pieces) == 1:

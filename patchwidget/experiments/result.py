@@ -47,7 +47,7 @@ class PatchResult:
 
     @property
     def recovery(self) -> xr.DataArray:
-        """(patched - corrupted) / (clean - corrupted): 0 is the corrupted run, 1 the clean one; not clipped; NaN with a `reason` where the gap is 0."""
+        """(patched - corrupted) / (clean - corrupted): 0 is the corrupted run, 1 the clean one; not clipped. NaN if there is a `reason`."""
         gap = np.nan if self.reason else self.clean - self.corrupted
         return ((self.values - self.corrupted) / gap).rename("recovery")
 
@@ -83,9 +83,8 @@ class PatchResult:
 
     def top(self, n: int = 10) -> pd.DataFrame:
         """The n cells with the largest effect, of either sign, largest first."""
-        frame = self.to_frame()
-        size = pd.Series(np.abs(self.effect.to_numpy().ravel()), index=frame.index)
-        return frame.loc[size.sort_values(ascending=False, kind="stable").index[:n]].reset_index(drop=True)
+        order = np.argsort(-np.abs(self.effect.to_numpy().ravel()), kind="stable")  # NaN comes last
+        return self.to_frame().take(order[:n]).reset_index(drop=True)
 
     def plot(self) -> "go.Figure":
         """A plotly figure of recovery: a heat map over two axes, bars over one."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..engine.cells import Cell, Edit
+from patchwidget.engine.cells import Cell, Edit
+
 from .checks import Check, full_patch_check, identity_check, reached_check
 from .plan import Plan
 from .result import EXACT, PatchResult

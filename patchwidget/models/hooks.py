@@ -6,7 +6,7 @@ Hooks in torch are global: without a guard, a forward that the user runs in anot
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from torch import nn
 
@@ -36,7 +36,7 @@ class Hooks:
 
         self._handles.append(module.register_forward_hook(guarded))
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Hooks":  # noqa: PYI034 - a runtime type checker knows Self only where it checks the whole class
         self._token = _open.set((*_open.get(), self))
         return self
 

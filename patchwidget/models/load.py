@@ -7,12 +7,15 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from ..errors import ModelError
+from patchwidget.errors import ModelError
+
 from .default import DEFAULT_MODEL_NAME, default_model_folder
 from .model import Model
 
 
-def load(name: str | Path | None = None, *, device: str | None = None, dtype: str | torch.dtype = "auto", device_map: Any = None, **kwargs: Any) -> Model:
+def load(
+    name: str | Path | None = None, *, device: str | None = None, dtype: str | torch.dtype = "auto", device_map: Any = None, **kwargs: Any
+) -> Model:
     """Load a decoder and its tokenizer.
 
     Args:
@@ -31,13 +34,18 @@ def load(name: str | Path | None = None, *, device: str | None = None, dtype: st
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"The model {str(name)!r} could not be loaded: {reason}", "Check the name, the folder and the connection; pw.load() needs none of them.") from error
+        raise ModelError(
+            f"The model {str(name)!r} could not be loaded: {reason}",
+            "Check the name, the folder and the connection; pw.load() needs none of them.",
+        ) from error
     if device is not None and device_map is None:
-        hf = hf.to(device)
-    return wrap(hf.eval(), tokenizer, name=DEFAULT_MODEL_NAME if name is None else str(name))
+        nn.Module.to(hf, device)
+    if name is None:
+        return Model(hf.eval(), tokenizer, DEFAULT_MODEL_NAME, "pw.load()")
+    return Model(hf.eval(), tokenizer, str(name), f"pw.load({str(name)!r})")
 
 
-def wrap(hf: nn.Module, tokenizer: Any = None, *, name: str | None = None) -> Model:
+def wrap(hf: nn.Module | object, tokenizer: Any = None, *, name: str | None = None) -> Model:
     """Use a model that is in memory already, as it is: weights, device, dtype and attention setting stay the user's.
 
     Args:
@@ -49,7 +57,10 @@ def wrap(hf: nn.Module, tokenizer: Any = None, *, name: str | None = None) -> Mo
         ModelError: `hf` is not a module.
     """
     if not isinstance(hf, nn.Module):
-        raise ModelError(f"A torch module was expected, and this is a {type(hf).__name__}.", "Pass the model object itself; to load one by name use pw.load(name).")
+        raise ModelError(
+            f"A torch module was expected, and this is a {type(hf).__name__}.",
+            "Pass the model object itself; to load one by name use pw.load(name).",
+        )
     return Model(hf, tokenizer, name)
 
 

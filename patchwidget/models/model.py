@@ -9,7 +9,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from ..errors import ModelError, PromptError
+from patchwidget.errors import ModelError, PromptError
+
 from .anatomy import Anatomy, find_anatomy
 
 # One lock for each module, however often it is wrapped: two experiments on one model take turns.
@@ -23,16 +24,18 @@ class Model:
         hf: the Hugging Face module, as it was given.
         tokenizer: its tokenizer, or None where prompts are given as token ids.
         name: the model's name, for titles and provenance.
+        code: the Python expression that gives it.
     """
 
-    def __init__(self, hf: nn.Module, tokenizer: Any = None, name: str | None = None) -> None:
-        self.hf = hf
+    def __init__(self, hf: nn.Module, tokenizer: Any = None, name: str | None = None, code: str = "pw.wrap(hf, tokenizer)") -> None:
+        self.hf, self.code = hf, code
         self.tokenizer = tokenizer
         self.name = name or getattr(getattr(hf, "config", None), "_name_or_path", "") or type(hf).__name__
         self.lock = _locks.setdefault(hf, RLock())
 
     def __repr__(self) -> str:
-        return f"Model({self.name!r}, {self.n_layers} layers, {self.n_heads} heads, {self.n_kv_heads} key/value heads, d_model {self.d_model}, {self.dtype}, {self.device})"
+        heads = f"{self.n_heads} heads, {self.n_kv_heads} key/value heads"
+        return f"Model({self.name!r}, {self.n_layers} layers, {heads}, d_model {self.d_model}, {self.dtype}, {self.device})"
 
     @cached_property
     def anatomy(self) -> Anatomy:
@@ -86,7 +89,9 @@ class Model:
     def encode(self, text: str, special: bool = True) -> list[int]:
         """Token ids of a text; `special` lets the tokenizer add what it adds by itself (BOS)."""
         if self.tokenizer is None:
-            raise PromptError(f"This model has no tokenizer, and a text was given: {text!r}.", "Give token ids, or wrap the model with its tokenizer.")
+            raise PromptError(
+                f"This model has no tokenizer, and a text was given: {text!r}.", "Give token ids, or wrap the model with its tokenizer."
+            )
         return list(self.tokenizer(text, add_special_tokens=special)["input_ids"])
 
     def token_text(self, token: int) -> str:
@@ -111,4 +116,6 @@ class Model:
             raise ModelError("The model is in training mode, where dropout makes each run different.", "Call model.hf.eval() first.")
         head = self.anatomy.head.weight
         if isinstance(head, torch.Tensor) and head.device.type != "meta" and not torch.isfinite(head).all():
-            raise ModelError("The model's unembedding holds NaN or infinite weights.", "Load the model again, or check how it was trained or converted.")
+            raise ModelError(
+                "The model's unembedding holds NaN or infinite weights.", "Load the model again, or check how it was trained or converted."
+            )

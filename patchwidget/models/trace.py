@@ -61,7 +61,7 @@ def main_input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
 
 
 def same(a: Tensor | None, b: Tensor | None) -> bool:
-    """Whether two tensors of one trace are the same memory seen in the same shape (a trace keeps its tensors alive, so addresses are unique)."""
+    """Whether two tensors of one trace are the same memory (a trace keeps its tensors alive, so addresses are unique)."""
     return a is not None and b is not None and (a is b or (a.data_ptr() == b.data_ptr() and a.numel() == b.numel() and a.dtype == b.dtype))
 
 

@@ -1,0 +1,71 @@
+"""The hooked executor runs whole forwards and is the judge: the packed one must give the same numbers, on every architecture."""
+
+import numpy as np
+import pytest
+
+import patchwidget as pw
+from tests.zoo import CLEAN, PACKED, PARALLEL, telling_pair, tiny_experiment, tiny_model
+
+SITES = ["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z"]
+
+
+def disagreement(experiment: pw.Experiment, site: str, **options) -> float:
+    """The largest difference between the executors, in units of the largest change that a patch makes."""
+    packed, hooked = (experiment.sweep(site, executor=executor, **options) for executor in ("packed", "hooked"))
+    assert packed.ok, packed.checks
+    assert hooked.ok, hooked.checks
+    change = np.abs(hooked.values.to_numpy() - experiment.value_of(experiment.base)).max()
+    assert change > 0.01  # the patches do something
+    return float(np.abs(packed.values.to_numpy() - hooked.values.to_numpy()).max() / change)
+
+
+@pytest.mark.parametrize("architecture", PACKED)
+def test_on_every_site(architecture):
+    experiment = tiny_experiment(architecture)
+    for site in SITES:
+        if site == "resid_mid" and architecture in PARALLEL:
+            with pytest.raises(pw.SiteError, match="side by side"):
+                experiment.sweep(site)
+            continue
+        assert disagreement(experiment, site) < 1e-4, site
+        assert disagreement(experiment, site, positions="all") < 1e-4, site
+
+
+@pytest.mark.parametrize("positions", [[7], [4, 11], [2, 5, 6]])
+@pytest.mark.parametrize("direction", ["denoise", "noise"])
+def test_on_chosen_positions(positions, direction):
+    experiment = tiny_experiment("qwen2", direction=direction)
+    for site in ("resid_pre", "z"):
+        if max(positions) >= 4:
+            assert disagreement(experiment, site, positions=positions) < 1e-4
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_with_grouped_queries(kv_heads):
+    model = tiny_model("llama", num_key_value_heads=kv_heads)
+    experiment = pw.Experiment(model, telling_pair(model))
+    assert experiment.model.n_kv_heads == kv_heads
+    assert disagreement(experiment, "z") < 1e-4
+
+
+def test_on_the_default_model(ioi):
+    for site in SITES:
+        few = {"layers": [0, 14, 29], "heads": [0, 8]} if site == "z" else {"layers": [0, 14, 29]}
+        assert disagreement(ioi, site, **few) < 1e-4, site
+
+
+def test_a_pair_that_differs_in_its_first_token():
+    model = tiny_model("mistral")
+    experiment = pw.Experiment(model, telling_pair(model, [5, *CLEAN[1:]], [6, *CLEAN[1:]]))
+    assert disagreement(experiment, "resid_pre") < 1e-4
+
+
+def test_a_long_sweep_is_cut_into_walks_with_the_same_values():
+    experiment = tiny_experiment("gpt2")
+    whole = experiment.sweep("z").values.to_numpy()
+    executor = experiment.make_executor("packed")
+    executor.max_rows = 7
+    experiment.make_executor = lambda name: executor
+    sweep = experiment.start("z")
+    assert sum(1 for _ in sweep) > 20
+    np.testing.assert_allclose(sweep.result.values, whole, atol=1e-5)
