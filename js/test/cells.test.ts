@@ -46,8 +46,8 @@ describe("cells in words", () => {
   it("have no numbers while they are pending", () => {
     expect(numbers(grid([Number.NaN], [0]), { row: 0, col: 0 })).toEqual([]);
     expect(numbers(mainGrid(), { row: 0, col: 2 })).toEqual([
-      ["logit difference", "−1.000"],
       ["recovery", "0.500"],
+      ["logit difference", "−1.000"],
     ]);
   });
 

@@ -6,6 +6,7 @@ import {
   chosenCell,
   chosenHead,
   crumbs,
+  detailText,
   explanation,
   progressText,
   spokenProgress,
@@ -35,6 +36,15 @@ describe("progress", () => {
     expect(progressText({ ...stateAfter("hello", "result"), silent: true }, "main")).toBe("6 cells");
     expect(progressText({ ...state, link: "lost" }, "main")).toBe("not connected");
     expect(progressText(asked(state, { id: "x-1", method: "sweep", params: {} }, []), "main")).toBe("starting…");
+  });
+
+  it("of the detail gives way to what it is", () => {
+    const running = stateAfter("hello", "progress_open");
+    expect(detailText(stateAfter("hello"))).toBe("");
+    expect(detailText(running)).toBe("0 of 4 cells");
+    const { detail } = running.views;
+    const done = { ...running, views: { ...running.views, detail: detail && { ...detail, status: "done" as const } } };
+    expect(detailText(done)).toBe("z at position 2");
   });
 
   it("is spoken in percent while it goes on", () => {

@@ -97,7 +97,7 @@ export function numbers(view: GridView, cell: Cell): [name: string, value: strin
   const index = flatIndex(view, cell);
   if (kindOf(view, index) === "pending") return [];
   return [
-    [metricName(view.metric), compact(view.values[index] as number, 3)],
     ["recovery", compact(view.recovery[index] as number, 3)],
+    [metricName(view.metric), compact(view.values[index] as number, 3)],
   ];
 }
