@@ -214,7 +214,7 @@ def _check_options(options: dict[str, Any]) -> None:
 def _experiment(model: Any, pair: Any, metric: Any, direction: str) -> Any:
     """The experiment to show: the given one, or one made of a model and a pair."""
     if pair is not None:
-        from patchwidget.experiments import Experiment
+        from patchwidget.experiments.experiment import Experiment
 
         return Experiment(model, pair, metric=metric, direction=direction)
     if not hasattr(model, "start"):

@@ -117,4 +117,4 @@ def worker_of(model: object) -> Worker:
 def _halt_all() -> None:
     """A daemon thread that is inside torch while Python goes down may crash it."""
     for worker in list(_workers.values()):
-        worker.halt(timeout=5)
+        worker.halt(timeout=5.0)

@@ -28,4 +28,4 @@ def open_lab(monkeypatch):
     for lab in labs:
         worker = lab._worker
         lab.close()
-        assert worker.wait(lab, timeout=20)
+        assert worker.wait(lab, timeout=20.0)

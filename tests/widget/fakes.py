@@ -1,7 +1,7 @@
 """An experiment over numbers that are known beforehand, and a page that records what reaches it: for the mechanics of the widget."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -78,7 +78,7 @@ class FakeSweep:
     def __iter__(self) -> Iterator[Any]:
         return self._batches
 
-    def _run(self) -> Iterator[Any]:
+    def _run(self) -> Generator[Any, None, None]:
         for start in range(0, self.total, self.experiment.cells_per_batch):
             self.experiment.before_batch(self.site)
             index = np.arange(start, min(start + self.experiment.cells_per_batch, self.total))
@@ -160,7 +160,7 @@ class Page:
     def until(self, condition: Callable[[], Any]) -> Any:
         """Wait for something that comes with a message."""
         with self.comm.news:
-            if not self.comm.news.wait_for(condition, timeout=20):
+            if not self.comm.news.wait_for(condition, timeout=20.0):
                 raise AssertionError(f"it never came; the last messages are {[(m['type'], m.get('id')) for m in self.messages[-5:]]}")
             return condition()
 
@@ -196,12 +196,11 @@ def unpacked(content: dict, buffers: list) -> dict:
     """A message with the arrays where its JSON names their numbers."""
 
     def read(name: str, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("kind") == "attention":
+            rows = {name: np.frombuffer(buffers[value[name]], "<f4") for name in ("clean", "corrupted")}
+            return {**value, **rows}
         if isinstance(value, dict):
-            attention = value.get("kind") == "attention"
-            return {
-                key: np.frombuffer(buffers[item], "<f4") if attention and key in {"clean", "corrupted"} else read(key, item)
-                for key, item in value.items()
-            }
+            return {key: read(key, item) for key, item in value.items()}
         if isinstance(value, list):
             return [read("", item) for item in value]
         return np.frombuffer(buffers[value], ARRAYS[name]) if name in ARRAYS and value is not None else value

@@ -21,12 +21,12 @@ class Gate:
     def __call__(self, site):
         if site in self.sites:
             self.reached.release()
-            assert self.permits.acquire(timeout=20)
+            assert self.permits.acquire(timeout=20.0)
         self.entries.append(site)
 
     def arrive(self):
         """Wait until the worker stands before a batch."""
-        assert self.reached.acquire(timeout=20)
+        assert self.reached.acquire(timeout=20.0)
 
     def let(self, n=1):
         self.permits.release(n)
@@ -40,11 +40,11 @@ def test_the_sweep_begins_when_the_lab_is_shown(open_lab):
     ran = []
     experiment.before_batch = ran.append
     lab, _ = open_lab(experiment)
-    assert lab._worker.wait(lab, timeout=20)
+    assert lab._worker.wait(lab, timeout=20.0)
     assert ran == []
     assert lab.status == "queued"
     data, _ = lab._repr_mimebundle_()
-    assert lab.wait(timeout=20)
+    assert lab.wait(timeout=20.0)
     assert ran == ["baselines"] + ["resid_pre"] * 6
     assert lab.status == "done"
     assert "application/vnd.jupyter.widget-view+json" in data
@@ -60,12 +60,12 @@ def test_showing_it_twice_measures_once(open_lab):
     lab._repr_mimebundle_()
     page.hello()
     lab._repr_mimebundle_()
-    assert lab.wait(timeout=20)
+    assert lab.wait(timeout=20.0)
     assert ran.count("resid_pre") == 6
 
 
 def test_the_first_hello_begins_it_too_and_the_grid_fills(open_lab):
-    lab, page = open_lab(FakeExperiment(grids={"resid_pre": np.array([[CORRUPTED, CLEAN, 0], [1, 2, 3]], np.float32)}))
+    _, page = open_lab(FakeExperiment(grids={"resid_pre": np.array([[CORRUPTED, CLEAN, 0], [1, 2, 3]], np.float32)}))
     page.hello()
     page.until(lambda: any(message["type"] == "result" for message in page.messages))
     grid = page.views["main"]
@@ -86,7 +86,7 @@ def test_baselines_are_told_as_soon_as_they_are_known(open_lab):
     page.until(lambda: page.messages)
     assert page.messages[0]["baselines"] is None
     gate.open()
-    lab.wait(timeout=20)
+    lab.wait(timeout=20.0)
     told = [message for message in page.messages if message["type"] == "hello"]
     assert told[-1]["baselines"]["clean_top"][0] == [" Mary", 0.91]
 
@@ -103,7 +103,7 @@ def test_a_click_in_mid_sweep_is_answered_before_the_sweep_goes_on(open_lab):
     assert lab.status == "running"
     assert lab.selection == {"layer": 1, "pos": 2}
     gate.open()
-    assert lab.wait(timeout=20)
+    assert lab.wait(timeout=20.0)
     assert gate.entries == ["baselines", "resid_pre"] + ["z"] * 4 + ["resid_pre"] * 5
     heads = page.views["heads"]
     assert heads["parent"] == {"view": page.views["main"]["id"], "row": 1, "col": 2}
@@ -121,7 +121,7 @@ def test_a_head_shows_its_attention_in_both_runs(open_lab):
     assert shown["corrupted"].tolist() == [1, 0, 0]
     assert (shown["tokens"][1], shown["tokens_clean"][1]) == (" Mary", " John")
     assert shown["parent"] == {"view": page.views["heads"]["id"], "row": 1, "col": 0}
-    assert lab.wait(timeout=20)
+    assert lab.wait(timeout=20.0)
     assert lab.selection == {"layer": 1, "head": 0, "pos": 2}
 
 
@@ -131,7 +131,7 @@ def test_new_heads_take_the_attention_row_of_the_old_ones_with_them(open_lab):
     page.over(page.request("heads", layer=0, pos=2))
     page.over(page.request("attention", layer=1, head=0, pos=2))
     page.over(page.request("heads", layer=0, pos=1))
-    lab.wait(timeout=20)
+    lab.wait(timeout=20.0)
     page.hello()
     lab._publisher.drain()
     assert list(page.views) == ["main", "heads"]
@@ -147,7 +147,7 @@ def test_cancel_in_mid_sweep_keeps_the_cells_done(open_lab):
         gate.arrive()
     page.cancel(lab._session.main.id)
     gate.let()
-    assert lab.wait(timeout=20)
+    assert lab.wait(timeout=20.0)
     grid = page.views["main"]
     assert grid["status"] == lab.status == "cancelled"
     assert grid["state"].tolist() == [1, 1, 1, 0, 0, 0]
@@ -167,7 +167,7 @@ def test_after_a_cancel_the_sweep_can_be_run_again(open_lab):
     gate.open()
     assert page.over(again)["status"] == "done"
     assert page.views["main"]["request"] == again
-    assert lab.wait(timeout=20)
+    assert lab.wait(timeout=20.0)
     assert lab.status == "done"
     assert lab.result.complete
 
@@ -175,7 +175,7 @@ def test_after_a_cancel_the_sweep_can_be_run_again(open_lab):
 def test_cancelling_what_is_over_or_unknown_says_nothing(open_lab):
     lab, page = open_lab()
     page.hello()
-    lab.wait(timeout=20)
+    lab.wait(timeout=20.0)
     before = len(page.messages)
     page.cancel("p-77")
     page.cancel(lab._session.main.id)
@@ -192,7 +192,7 @@ def test_the_newest_of_a_kind_wins_and_every_request_is_answered(open_lab):
     clicks = [page.request("heads", layer=1, pos=n % 3) for n in range(5)]
     gate.open()
     assert [page.over(click)["status"] for click in clicks] == ["cancelled"] * 4 + ["done"]
-    assert lab.wait(timeout=20)
+    assert lab.wait(timeout=20.0)
     assert gate.entries.count("z") == 4
     assert page.views["heads"]["request"] == clicks[-1]
 
@@ -207,7 +207,7 @@ def test_the_end_of_the_old_view_comes_before_the_new_one_opens(open_lab):
     page.over(second)
     opened = [message["id"] for message in page.messages if "open" in message and message["id"]]
     assert opened.index(second) > max(n for n, name in enumerate(opened) if name == first)
-    lab.wait(timeout=20)
+    lab.wait(timeout=20.0)
 
 
 def test_a_running_older_job_of_the_kind_is_stopped(open_lab):
@@ -224,7 +224,7 @@ def test_a_running_older_job_of_the_kind_is_stopped(open_lab):
     assert page.over(old)["status"] == "cancelled"
     assert page.over(old)["open"]["state"].tolist() == [1, 0, 0, 0]
     assert page.over(new)["status"] == "done"
-    assert lab.wait(timeout=20)
+    assert lab.wait(timeout=20.0)
     assert gate.entries.count("z") == 2 + 4
     assert experiment.closed.count("z") == 2
 
@@ -238,7 +238,7 @@ def test_a_storm_of_clicks_and_cancels_ends_in_peace(open_lab):
         page.cancel(clicks[-1] if n % 2 else "nothing")
     last = page.request("heads", layer=1, pos=2)
     assert page.over(last)["status"] == "done"
-    assert lab.wait(timeout=20)
+    assert lab.wait(timeout=20.0)
     answered = [message["id"] for message in page.messages if message["type"] == "result"]
     assert sorted(name for name in answered if name) == sorted([*clicks, last])
     assert page.views["heads"]["request"] == last
@@ -257,7 +257,7 @@ def test_an_error_of_the_users_is_told_in_its_own_words_and_the_lab_works_on(ope
     assert (error["type"], error["message"], error["hint"]) == ("error", "Layer 1 of tiny has no z.", "Choose another site.")
     assert error["view"] == page.views["heads"]["id"]
     assert page.over(page.request("attention", layer=0, head=0, pos=0))["status"] == "done"
-    assert lab.wait(timeout=20)
+    assert lab.wait(timeout=20.0)
     assert lab.status == "done"
     assert caplog.text == ""
 
@@ -270,7 +270,7 @@ def test_any_other_error_is_told_in_a_sentence_and_logged_with_its_traceback(ope
     experiment = FakeExperiment(before_batch=explode)
     lab, page = open_lab(experiment)
     page.hello()
-    assert lab.wait(timeout=20)
+    assert lab.wait(timeout=20.0)
     error = page.messages[-1]
     assert error["type"] == "error"
     assert "ZeroDivisionError: oh" in error["message"]
@@ -295,7 +295,7 @@ def test_any_other_error_is_told_in_a_sentence_and_logged_with_its_traceback(ope
 def test_what_can_not_be_asked_is_refused_and_changes_nothing(open_lab, method, params, words):
     lab, page = open_lab()
     page.hello()
-    lab.wait(timeout=20)
+    lab.wait(timeout=20.0)
     before = page.views
     error = page.over(page.request(method, **params))
     assert (error["type"], error["view"]) == ("error", None)
@@ -304,7 +304,7 @@ def test_what_can_not_be_asked_is_refused_and_changes_nothing(open_lab, method, 
 
 
 def test_garbage_from_the_page_is_answered(open_lab):
-    lab, page = open_lab()
+    _, page = open_lab()
     page.send(type="dance")
     page.until(lambda: page.messages)
     assert "dance" in page.messages[0]["message"]
@@ -323,8 +323,8 @@ def test_two_labs_on_one_model_take_turns(open_lab):
     assert two.over(click)["status"] == "done"
     assert first.status == "running"
     gate.open()
-    assert first.wait(timeout=20)
-    assert second.wait(timeout=20)
+    assert first.wait(timeout=20.0)
+    assert second.wait(timeout=20.0)
     # the click of the second goes before the sweep of the first, whose sweep goes before the second's
     assert [entry for entry in gate.entries if entry != "baselines"] == ["resid_pre"] + ["z"] * 4 + ["resid_pre"] * (5 + 4)
     assert one.views["main"]["status"] == two.views["main"]["status"] == "done"
@@ -335,7 +335,7 @@ def test_a_snapshot_rebuilds_everything(open_lab):
     page.hello()
     page.over(page.request("heads", layer=0, pos=2))
     page.over(page.request("attention", layer=1, head=0, pos=2))
-    lab.wait(timeout=20)
+    lab.wait(timeout=20.0)
     built = page.views
     page.hello()
     lab._publisher.drain()
@@ -357,14 +357,14 @@ def test_a_snapshot_in_mid_sweep_holds_what_was_told_so_far(open_lab):
     assert page.messages[-1]["views"][0]["state"].tolist() == [1, 1, 1, 1, 0, 0]
     np.testing.assert_equal(page.views["main"]["values"], built["main"]["values"])
     gate.open()
-    lab.wait(timeout=20)
+    lab.wait(timeout=20.0)
     assert page.views["main"]["state"].tolist() == [1] * 6
 
 
 def test_a_page_that_has_everything_is_not_told_it_again(open_lab):
     lab, page = open_lab()
     page.hello()
-    lab.wait(timeout=20)
+    lab.wait(timeout=20.0)
     page.hello(known=len(page.messages))
     lab._publisher.drain()
     assert page.messages[-1]["type"] == "result"
@@ -380,7 +380,7 @@ def test_the_traits_can_be_observed_and_are_not_the_pages(open_lab):
         lab.observe(lambda change, values=values: values.append((change["new"], threading.current_thread())), name)
     page.hello()
     page.over(page.request("heads", layer=1, pos=0))
-    assert lab.wait(timeout=20)
+    assert lab.wait(timeout=20.0)
     assert [status for status, _ in seen["status"]][-1] == "done"
     assert seen["result"][-1][0].complete
     assert lab.result is seen["result"][-1][0]
@@ -392,10 +392,10 @@ def test_the_traits_can_be_observed_and_are_not_the_pages(open_lab):
 def test_an_observer_may_use_the_lab(open_lab):
     lab, page = open_lab()
     waited = []
-    lab.observe(lambda change: waited.append(lab.wait(timeout=20)), "selection")
+    lab.observe(lambda change: waited.append(lab.wait(timeout=20.0)), "selection")
     page.hello()
     page.over(page.request("heads", layer=1, pos=0))
-    assert lab.wait(timeout=20)
+    assert lab.wait(timeout=20.0)
     assert waited == [True]
 
 
@@ -404,7 +404,7 @@ def test_an_observer_that_fails_is_logged_and_the_page_hears_on(open_lab, caplog
     lab.observe(lambda change: 1 / 0, "selection")
     page.hello()
     assert page.over(page.request("heads", layer=1, pos=0))["status"] == "done"
-    lab.wait(timeout=20)
+    lab.wait(timeout=20.0)
     assert "ZeroDivisionError" in caplog.text
 
 
@@ -412,7 +412,7 @@ def test_all_that_is_published_leaves_through_the_publisher(open_lab):
     lab, page = open_lab()
     page.hello()
     lab.tooltip = "a trait, set in a cell"
-    lab.wait(timeout=20)
+    lab.wait(timeout=20.0)
     kind, *others = page.comm.sent
     assert kind[0] == "comm_open"
     assert {thread for _, _, _, thread in others} == {"patchwidget-publisher"}
@@ -420,7 +420,7 @@ def test_all_that_is_published_leaves_through_the_publisher(open_lab):
 
 
 def test_only_messages_that_named_a_subshell_give_the_context_to_publish_in(open_lab):
-    lab, page = open_lab()
+    lab, _ = open_lab()
     hello = {"content": {"data": {"method": "custom", "content": {"v": 1, "type": "hello", "page": "p"}}}, "buffers": []}
     lab._handle_msg({**hello, "header": {"subshell_id": None}})
     assert lab._publisher._context is None
@@ -458,7 +458,7 @@ def test_after_close_nothing_runs_and_nothing_is_sent(open_lab):
     lab.close()
     sent = len(page.comm.sent)
     gate.open()
-    assert lab._worker.wait(lab, timeout=20)
+    assert lab._worker.wait(lab, timeout=20.0)
     assert lab.status == "closed"
     assert experiment.closed == ["resid_pre"]
     assert gate.entries.count("resid_pre") == 1
@@ -489,7 +489,7 @@ def test_a_model_alone_is_not_enough():
 
 
 def test_a_site_with_three_dimensions_is_refused(open_lab):
-    with pytest.raises(PatchError, match="layer, pos, head.*Choose one of resid_pre"):
+    with pytest.raises(PatchError, match=r"layer, pos, head.*Choose one of resid_pre"):
         open_lab(site="z")
 
 
@@ -497,5 +497,5 @@ def test_without_its_front_end_importing_works_and_making_a_lab_says_what_to_do(
     class Unbuilt(lab_module.PatchLab):
         _esm = lab_module._bundled("nothing-here.js")
 
-    with pytest.raises(PatchError, match="has not been built.*npm run build.*restart the kernel"):
+    with pytest.raises(PatchError, match=r"has not been built.*npm run build.*restart the kernel"):
         Unbuilt(FakeExperiment())

@@ -146,7 +146,7 @@ def test_an_observer_that_fails_is_logged_and_stops_nothing(publisher, sent, cap
 def test_after_close_nothing_is_sent_and_no_thread_is_left(publisher, sent):
     publisher.close()
     publisher.post(protocol.error("too late"))
-    assert publisher.drain(timeout=5)
+    assert publisher.drain(timeout=5.0)
     assert not publisher._thread.is_alive()
     assert sent == []
 

@@ -33,8 +33,8 @@ class Diary:
         for job in jobs:
             self.worker.submit(job)
         self.go.set()
-        assert self.worker.wait(self, timeout=20)
-        assert self.worker.wait("gate", timeout=20)
+        assert self.worker.wait(self, timeout=20.0)
+        assert self.worker.wait("gate", timeout=20.0)
         return [entry for entry in self.entries if not entry.startswith("gate")]
 
 
@@ -49,7 +49,7 @@ def test_an_urgent_job_goes_between_two_batches_of_another():
     urgent = diary.job("click", rank=1)
     sweep = diary.job("sweep", batches=3, rank=2, action=lambda: diary.entries == ["sweep0"] and diary.worker.submit(urgent))
     diary.worker.submit(sweep)
-    assert diary.worker.wait(diary, timeout=20)
+    assert diary.worker.wait(diary, timeout=20.0)
     assert diary.entries == ["sweep0", "sweep1", "click0", "click1", "click closed", "sweep2", "sweep closed"]
 
 
@@ -95,8 +95,11 @@ def test_an_error_that_can_not_be_told_is_logged(caplog):
     def explode():
         raise ZeroDivisionError
 
+    def fail(error):
+        raise LookupError
+
     job = diary.job("a", action=explode)
-    job.failed = lambda error: [][0]
+    job.failed = fail
     diary.submit(job)
     assert "could not be reported" in caplog.text
 
@@ -105,10 +108,10 @@ def test_waiting_is_for_one_owner_and_has_an_end():
     diary = Diary()
     blocked = threading.Event()
     diary.worker.submit(diary.job("a", batches=1, owner="other", action=lambda: blocked.wait(20)))
-    assert diary.worker.wait(diary, timeout=0)
+    assert diary.worker.wait(diary, timeout=0.0)
     assert not diary.worker.wait("other", timeout=0.01)
     blocked.set()
-    assert diary.worker.wait("other", timeout=20)
+    assert diary.worker.wait("other", timeout=20.0)
 
 
 def test_waiting_inside_a_job_is_an_error_and_no_deadlock():
@@ -133,12 +136,12 @@ def test_a_halted_worker_takes_no_further_batch():
 
     diary.worker.submit(diary.job("a", batches=5, action=hold))
     assert inside.wait(20)
-    halting = threading.Thread(target=diary.worker.halt, args=(20,))
-    halting.start()
-    while not diary.worker._halted:
-        pass
+    thread = diary.worker._thread
+    assert thread is not None
+    diary.worker.halt(timeout=0.0)
     diary.go.set()
-    halting.join(20)
+    thread.join(20)
+    assert not thread.is_alive()
     assert diary.entries == ["a0"]
 
 
