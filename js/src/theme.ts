@@ -1,4 +1,4 @@
-/** The host's colours as the canvas needs them, and the news that they have changed. */
+/** The host's colours as the canvas needs them, and the news that they, or the screen's resolution, have changed. */
 import { darkStops, lightStops, luminance, makeScale, type Rgb, type Scale } from "./scale";
 
 export interface Theme {
@@ -41,7 +41,7 @@ function parseColour(text: string): Rgb {
   return [r as number, g as number, b as number];
 }
 
-/** Calls back when the host may have changed its colours, or the screen its resolution. */
+/** Calls back when the host may have changed its colours. */
 export function onThemeChange(element: Element, changed: () => void, signal: AbortSignal): void {
   const observer = new MutationObserver(changed);
   for (const node of themed(element)) observer.observe(node, { attributes: true });
@@ -49,6 +49,16 @@ export function onThemeChange(element: Element, changed: () => void, signal: Abo
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed, { signal });
   // a host may set its attributes before its new style sheet is in force
   element.addEventListener("transitionend", changed, { signal });
+}
+
+/** Calls back when the page moves to a screen of another resolution, or is zoomed. */
+export function onResolutionChange(changed: () => void, signal: AbortSignal): void {
+  // a query for one resolution fires once it is left; then the next one is watched
+  const next = () => {
+    changed();
+    onResolutionChange(changed, signal);
+  };
+  matchMedia(`(resolution: ${devicePixelRatio}dppx)`).addEventListener("change", next, { once: true, signal });
 }
 
 /** Hosts mark the theme on html or body, and those with a shadow root on its content as well. */

@@ -36,3 +36,8 @@ export function memo<T>(make: (input: T) => void): (input: T) => void {
     make(input);
   };
 }
+
+/** Sets position and size in CSS pixels. */
+export function place(element: HTMLElement, box: Partial<Record<"left" | "top" | "width" | "height", number>>): void {
+  for (const [side, value] of Object.entries(box)) element.style.setProperty(side, `${value}px`);
+}

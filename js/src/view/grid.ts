@@ -1,11 +1,11 @@
 /** The one grid component: a canvas that draws the cells, and one real focusable cell that moves over it. */
-import { type Cell, flatIndex, sameCell, spoken } from "../grid/cells";
+import { type Cell, sameCell, spoken } from "../grid/cells";
 import { actionOf } from "../grid/keys";
 import { boxOf, cellAt, EDGE, type Layout, layoutGrid, lineOf, scrollTo } from "../grid/layout";
 import { labelHeight, paintGrid, paintPixels } from "../grid/paint";
 import type { GridView } from "../protocol";
-import { onThemeChange, readTheme, type Theme } from "../theme";
-import { h, toggle } from "./dom";
+import { onResolutionChange, onThemeChange, readTheme, type Theme } from "../theme";
+import { h, place, toggle } from "./dom";
 
 const GUTTER = 34;
 
@@ -95,7 +95,7 @@ export class Grid {
       },
       signal,
     );
-    this.#watchResolution(signal);
+    onResolutionChange(redraw, signal);
     signal.addEventListener(
       "abort",
       () => {
@@ -111,16 +111,6 @@ export class Grid {
     this.#cursorBox.addEventListener("keydown", (event) => this.#key(event), { signal });
     this.#cursorBox.addEventListener("focus", redraw, { signal });
     this.#cursorBox.addEventListener("blur", () => this.#options.onHover(null), { signal });
-  }
-
-  /** A query for one resolution fires once it is left; then the next one is watched. */
-  #watchResolution(signal: AbortSignal): void {
-    const query = matchMedia(`(resolution: ${devicePixelRatio}dppx)`);
-    const changed = () => {
-      this.#draw();
-      this.#watchResolution(signal);
-    };
-    query.addEventListener("change", changed, { once: true, signal });
   }
 
   #click(event: MouseEvent): void {
@@ -291,7 +281,6 @@ export class Grid {
     const label = spoken(content.view, cursor);
     if (this.#cursorBox.getAttribute("aria-label") !== label) this.#cursorBox.setAttribute("aria-label", label);
     this.#cursorBox.setAttribute("aria-selected", String(sameCell(content.chosen, cursor)));
-    this.#cursorBox.dataset.index = String(flatIndex(content.view, cursor));
   }
 
   /** The row that the user came from. */
@@ -301,8 +290,4 @@ export class Grid {
     toggle(this.#rowBox, wholeRow);
     if (wholeRow) place(this.#rowBox, { ...boxOf(layout, { row, col: 0 }), left: 0, width: layout.sightWidth });
   }
-}
-
-function place(element: HTMLElement, box: Partial<Record<"left" | "top" | "width" | "height", number>>): void {
-  for (const [side, value] of Object.entries(box)) element.style.setProperty(side, `${value}px`);
 }
