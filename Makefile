@@ -15,7 +15,7 @@ export PIP_CONSTRAINT       := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test check build bench clean chromium
+.PHONY: help demo test check build bench screenshot clean chromium
 .DELETE_ON_ERROR:
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make check   linters, formatters and type checkers"
 	@echo "make build   the wheel and the source distribution, into dist/"
 	@echo "make bench   time a sweep on the default model"
+	@echo "make screenshot  the README's pictures, into docs/"
 	@echo "make clean   remove everything made here: .venv, node_modules, the bundle, dist/"
 
 demo: $(VENV)/.installed-demo $(BUNDLE)
@@ -44,6 +45,9 @@ build: $(VENV)/.installed-dev $(BUNDLE)
 
 bench: $(VENV)/.installed-demo $(BUNDLE)
 	$(BIN)/python -m benchmarks.sweep $(ARGS)
+
+screenshot: chromium $(BUNDLE)
+	$(BIN)/python -m scripts.screenshot
 
 clean:
 	rm -rf $(VENV) dist js/node_modules $(dir $(BUNDLE)) .pytest_cache .ruff_cache .hypothesis

@@ -75,13 +75,7 @@ def examples_folder() -> Path:
 
 
 def lab_arguments(options: argparse.Namespace) -> list[str]:
-    arguments = [
-        f"--ServerApp.root_dir={options.dir.resolve()}",
-        f"--LabApp.default_url=/lab/tree/{FIRST_NOTEBOOK}",
-        # no question about news, no look for updates: the demo talks to nobody
-        "--LabApp.news_url=None",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    ]
+    arguments = [f"--ServerApp.root_dir={options.dir.resolve()}", f"--LabApp.default_url=/lab/tree/{FIRST_NOTEBOOK}"]
     if options.port is not None:
         arguments += [f"--ServerApp.port={options.port}", "--ServerApp.port_retries=0"]
     if options.token is not None:

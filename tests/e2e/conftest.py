@@ -1,11 +1,14 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from scripts import chromium
 from tests.e2e.notebook import Notebook
 from tests.e2e.server import Server, demo_server
+
+# longer than Playwright's 5 s: the machine may be busy, and nothing here is a race against it
+expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +29,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def open_notebook(server: Server, browser: Browser) -> Iterator[Callable[..., Notebook]]:
     """Opens a notebook of the server's folder; given cells, it writes it first."""
     opened: list[Notebook] = []

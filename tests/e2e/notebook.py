@@ -15,17 +15,18 @@ class Notebook:
     `console` holds the console's messages, `page_errors` uncaught exceptions, `foreign` the addresses on other hosts that were asked for.
     """
 
-    def __init__(self, browser: Browser, url: str, name: str, *, width: int = 1400, height: int = 1000) -> None:
+    def __init__(self, browser: Browser, url: str, name: str, *, width: int = 1400, height: int = 1200, scale: float = 1) -> None:
         self.console: list[str] = []
         self.page_errors: list[str] = []
         self.foreign: list[str] = []
-        self.page: Page = browser.new_page(viewport={"width": width, "height": height})
+        self.page: Page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=scale)
         self.page.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"))
         self.page.on("pageerror", lambda error: self.page_errors.append(str(error)))
         self.page.on("request", lambda request: self._note(request.url, urlsplit(url).netloc))
         self.page.goto(f"{url}/lab/tree/{name}?reset")
         self.page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.sessionContext?.isReady", timeout=60_000)
         self.command("application:set-mode", {"mode": "single-document"})
+        self.command("application:toggle-left-area")
 
     def _note(self, url: str, own: str) -> None:
         parts = urlsplit(url)
@@ -70,6 +71,17 @@ class Notebook:
             "jupyterapp.shell.currentWidget.content.widgets.flatMap((cell, index) => cell.model.type === 'code' ? [index] : [])"
         ):
             self.run(index)
+
+    def ask(self, expression: str) -> str:
+        """The `repr` of what an expression is in the kernel."""
+        return self.page.evaluate(
+            """async expression => {
+                const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+                const reply = await kernel.requestExecute({ code: '', silent: true, user_expressions: { it: expression } }).done;
+                return reply.content.user_expressions.it.data['text/plain'];
+            }""",
+            expression,
+        )
 
     def is_running(self, index: int) -> bool:
         """Whether a cell has been started and is not done."""

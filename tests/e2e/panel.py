@@ -29,7 +29,19 @@ class Panel:
         return self.part("status")
 
     def wait_until_done(self) -> None:
-        expect(self.status).to_contain_text(re.compile(r"(\d+) of \1"), timeout=60_000)
+        expect(self.status).to_have_text(re.compile(r"\d+ cells"), timeout=60_000)
+
+    def open_heads(self, *, layer: int, pos: int) -> None:
+        """Click a cell of the main grid and wait until its heads are measured."""
+        self.click(self.grid, row=layer, col=pos)
+        expect(self.part("crumb")).to_contain_text(f"layer {layer} ")
+        expect(self.part("detail-status")).to_have_text(f"z at position {pos}")
+
+    def open_attention(self, *, layer: int, head: int) -> None:
+        """Click a head and wait for its attention row."""
+        self.click(self.heads, row=layer, col=head)
+        expect(self.part("attention")).to_be_visible()
+        expect(self.part("attention")).to_contain_text(f"{layer}.{head}")
 
     def click(self, grid: Locator, *, row: int, col: int) -> None:
         """Click the middle of a cell; row 0 is drawn at the bottom."""

@@ -1,28 +1,29 @@
-"""The notebook that `patchwidget demo` opens, in the default model, as a newcomer runs it."""
+"""The notebook that `patchwidget demo` opens, on the default model, as a newcomer runs it."""
 
 import json
+import re
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.panel import Panel
 
-LAYER, POSITION = 23, 13  # of the last token, where the answer arrives
+LAYER, POSITION = 23, 13  # at the last token, where the answer arrives
 HEAD = 3
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def quickstart(open_notebook):
     notebook = open_notebook("quickstart.ipynb")
     notebook.run_all()
     return notebook
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def same_without_widget(server, open_notebook):
-    """The console's messages of the same notebook, had it no widget."""
+    """The same notebook, had it no widget."""
     document = json.loads((server.folder / "quickstart.ipynb").read_text())
-    (cell,) = [cell for cell in document["cells"] if "PatchLab" in "".join(cell["source"]) and cell["cell_type"] == "code"]
+    (cell,) = [cell for cell in document["cells"] if cell["cell_type"] == "code" and "PatchLab" in "".join(cell["source"])]
     cell["source"] = "pair"
     (server.folder / "without.ipynb").write_text(json.dumps(document))
     notebook = open_notebook("without.ipynb")
@@ -30,35 +31,52 @@ def same_without_widget(server, open_notebook):
     return notebook
 
 
-def test_grid_then_heads_then_attention(quickstart, same_without_widget):
+@pytest.fixture
+def panel(quickstart):
     panel = Panel(quickstart.page)
     panel.wait_until_done()
-    expect(panel.part("prompts")).to_contain_text("Mary")
+    return panel
+
+
+def test_grid_then_heads_then_attention(quickstart, panel):
     expect(panel.part("prompts")).to_contain_text("+4.6")
     expect(panel.part("prompts")).to_contain_text("−6.47")
 
-    panel.click(panel.grid, row=LAYER, col=POSITION)
-    expect(panel.heads).to_be_visible()
-    expect(panel.part("crumb")).to_contain_text(f"layer {LAYER}")
-
-    panel.click(panel.heads, row=LAYER, col=HEAD)
-    expect(panel.part("attention")).to_be_visible()
-    expect(panel.part("attention")).to_contain_text(f"{LAYER}.{HEAD}")
-    expect(panel.part("error")).to_have_count(0)
+    panel.open_heads(layer=LAYER, pos=POSITION)
+    panel.open_attention(layer=LAYER, head=HEAD)
+    expect(panel.part("error")).to_be_hidden()
 
     for theme in ("Light", "Dark"):
         quickstart.use_theme(theme)
-        for name, width in (("wide", 1400), ("narrow", 640)):
-            quickstart.page.set_viewport_size({"width": width, "height": 1000})
+        for name, width, height in (("wide", 1400, 1200), ("narrow", 600, 2200)):
+            quickstart.page.set_viewport_size({"width": width, "height": height})
             quickstart.page.mouse.move(0, 0)
             quickstart.screenshot(f"quickstart-{theme.lower()}-{name}", panel.root)
+    quickstart.use_theme("Light")
+    quickstart.page.set_viewport_size({"width": 1400, "height": 1200})
 
+
+def test_page_and_script_tell_the_same(quickstart, panel):
+    quickstart.page.mouse.move(*panel.centre(panel.grid, row=LAYER, col=POSITION))
+    expect(panel.part("tooltip")).to_contain_text(f"layer {LAYER}")
+    shown = re.search(r"recovery\s+(\S+)", panel.part("tooltip").inner_text())
+    measured = quickstart.ask(f"r.recovery.sel(layer={LAYER}, pos={POSITION}).item()")
+    assert shown is not None
+    assert float(shown[1].replace("−", "-")) == pytest.approx(float(measured), abs=0.006)
+
+
+def test_by_keys_alone(quickstart, panel):
+    cursor = panel.grid.get_by_role("gridcell")
+    panel.click(panel.grid, row=0, col=0)
+    expect(cursor).to_have_attribute("aria-label", re.compile("layer 0, token 'When'"))
+    for key in ("ArrowUp", "ArrowRight", "ArrowRight"):
+        quickstart.page.keyboard.press(key)
+    expect(cursor).to_have_attribute("aria-label", re.compile("layer 1, token ' and'"))
+    quickstart.page.keyboard.press("Enter")
+    expect(panel.part("crumb")).to_contain_text("layer 1 ")
+
+
+def test_the_page_says_and_asks_nothing_else(quickstart, panel, same_without_widget):
     assert quickstart.page_errors == []
     assert quickstart.foreign == []
-    assert quickstart.messages() <= same_without_widget.messages()
-
-
-def test_tooltip_and_script_tell_the_same(quickstart):
-    """What the page shows for a cell is what the sweep by script measures, and what the model says."""
-    panel = Panel(quickstart.page)
-    panel.wait_until_done()
+    assert quickstart.messages() - same_without_widget.messages() == set()
