@@ -71,7 +71,8 @@ $(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python $(BUNDLE)
 js/node_modules/.installed: js/package.json js/package-lock.json
 	@node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' \
 		|| { echo "patchwidget's front end is built with Node 20 or newer, and 'node' is not: https://nodejs.org" >&2; exit 1; }
-	cd js && npm ci --no-audit --no-fund
+	# not `npm ci`: it wants every platform's optional packages in the lock file, and not every registry has them all
+	cd js && npm install --no-save --no-audit --no-fund
 	@touch $@
 
 $(BUNDLE): $(FRONTEND) js/node_modules/.installed
