@@ -87,6 +87,7 @@ class Experiment:
         layers: Iterable[int] | None = None,
         heads: Iterable[int] | None = None,
         executor: str = "auto",
+        progress: bool = True,
     ) -> PatchResult:
         """Patch every cell of a site and measure each.
 
@@ -95,6 +96,7 @@ class Experiment:
             positions: "each" (an axis of the result), "all" at once, or a list of positions patched together.
             layers, heads: which; all of them by default.
             executor: "auto" takes the packed executor where the model allows it; "packed" or "hooked" insists.
+            progress: show a progress bar if it takes more than a second.
 
         Returns:
             A PatchResult with axes (layer, pos), (layer, head), (layer, pos, head) or (layer).
@@ -103,9 +105,9 @@ class Experiment:
             SiteError: what was asked for does not exist in this model.
         """
         sweep = self.start(site, positions=positions, layers=layers, heads=heads, executor=executor)
-        with tqdm(total=sweep.total, desc=site, unit="cell", delay=1, leave=False) as progress:
+        with tqdm(total=sweep.total, desc=site, unit="cell", delay=1, leave=False, disable=not progress) as bar:
             for batch in sweep:
-                progress.update(len(batch.index))
+                bar.update(len(batch.index))
         return sweep.result
 
     def start(

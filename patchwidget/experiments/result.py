@@ -73,8 +73,7 @@ class PatchResult:
 
     def to_frame(self) -> pd.DataFrame:
         """A tidy table, one row per cell: the axes, the token where there are positions, value, recovery and state."""
-        frame = self.values.to_dataframe(name="value").reset_index()
-        frame = frame[[*self.values.dims, "value"]]
+        frame = pd.DataFrame(self.values.to_dataframe(name="value").reset_index()[[*self.values.dims, "value"]])
         if "pos" in self.values.dims:
             frame.insert(list(frame.columns).index("pos") + 1, "token", [self.info["tokens"][p] for p in frame["pos"]])
         frame["recovery"] = self.recovery.to_numpy().ravel()
@@ -84,7 +83,7 @@ class PatchResult:
     def top(self, n: int = 10) -> pd.DataFrame:
         """The n cells with the largest effect, of either sign, largest first."""
         order = np.argsort(-np.abs(self.effect.to_numpy().ravel()), kind="stable")  # NaN comes last
-        return self.to_frame().take(order[:n]).reset_index(drop=True)
+        return self.to_frame().take(list(order[:n])).reset_index(drop=True)
 
     def plot(self) -> "go.Figure":
         """A plotly figure of recovery: a heat map over two axes, bars over one."""

