@@ -17,9 +17,8 @@ def waits_for_cells() -> str | None:
 def answer_where_asked(comm: Any) -> None:
     """Leave the page's messages to the subshell that each of them names.
 
-    ipykernel 7.4 sends a comm's messages to the shell that last published on it instead. That is the busy main shell as long as only the
-    cell that made the widget has, so the page's first hello would wait for all cells below ("Run All"); and it is a subshell that is no
-    more when the notebook was closed and is opened again, where messages get lost.
+    ipykernel 7.4 sends them to the shell that last published on the comm instead. As long as that is the cell which made the widget,
+    it is the main shell: with "Run All" the page's first hello would wait for every cell below. A subshell may also be gone by then.
     """
     if hasattr(comm, "_reply_subshell_for"):
         comm._reply_subshell_for = lambda _data, named: named  # noqa: SLF001  there is no public way
