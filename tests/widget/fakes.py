@@ -118,6 +118,9 @@ class RecordingComm(comm.base_comm.BaseComm):
         self.news = threading.Condition()
         super().__init__(**kwargs)
 
+    def _reply_subshell_for(self, data, default):
+        return "the shell that last published"  # as in ipykernel 7.4
+
     def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):
         with self.news:
             self.sent.append((msg_type, data or {}, buffers or [], threading.current_thread().name))

@@ -431,10 +431,12 @@ def test_only_messages_that_named_a_subshell_give_the_context_to_publish_in(open
     assert lab._publisher._context is named
 
 
-def test_the_page_decides_which_shell_answers():
-    comm = SimpleNamespace(_reply_subshell_for=lambda data, default: "where the last publish came from")
-    kernel.answer_where_asked(comm)
-    assert comm._reply_subshell_for({"content": {"id": "p-1"}}, "s1") == "s1"
+def test_the_page_decides_which_shell_answers(open_lab):
+    lab, _ = open_lab()
+    assert lab.comm._reply_subshell_for({"content": {"id": "p-1"}}, "s1") == "s1"
+
+
+def test_a_comm_that_does_not_route_is_left_alone():
     plain = SimpleNamespace()
     kernel.answer_where_asked(plain)
     assert vars(plain) == {}
