@@ -24,10 +24,10 @@ def main() -> None:
         panel.wait_until_done()
         panel.open_heads(layer=LAYER, pos=POSITION)
         panel.open_attention(layer=LAYER, head=HEAD)
-        for theme in ("Light", "Dark"):
+        for theme, name in (("Light", "patchlab.png"), ("Dark", "patchlab-dark.png")):
             notebook.use_theme(theme)
             notebook.page.mouse.move(0, 0)
-            panel.root.screenshot(path=PICTURES / f"patchlab-{theme.lower()}.png")
+            panel.root.screenshot(path=PICTURES / name)
         notebook.close()
         browser.close()
 
