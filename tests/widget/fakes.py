@@ -110,6 +110,29 @@ class FakeSweep:
         )
 
 
+class Gate:
+    """Blocks an experiment before each batch until it is let through, and writes down what ran."""
+
+    def __init__(self, *sites):
+        self.sites, self.permits, self.entries, self.reached = sites, threading.Semaphore(0), [], threading.Semaphore(0)
+
+    def __call__(self, site):
+        if site in self.sites:
+            self.reached.release()
+            assert self.permits.acquire(timeout=20.0)
+        self.entries.append(site)
+
+    def arrive(self):
+        """Wait until the worker stands before a batch."""
+        assert self.reached.acquire(timeout=20.0)
+
+    def let(self, n=1):
+        self.permits.release(n)
+
+    def open(self):
+        self.permits.release(10_000)
+
+
 class RecordingComm(comm.base_comm.BaseComm):
     """A comm whose other end is a list, `sent`: message type, data, buffers and the thread it left from."""
 
