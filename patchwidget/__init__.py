@@ -1,42 +1,65 @@
 """Activation patching inside a Jupyter notebook. See the README for the ten lines that matter."""
 
 import logging
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
-from .errors import MetricError, ModelError, PatchError, PromptError, SiteError
-from .experiments.experiment import Experiment
-from .experiments.prompts import PromptPair
-from .experiments.result import PatchResult
-from .models.load import load, wrap
-from .models.model import Model
 
 if TYPE_CHECKING:
+    from .errors import MetricError, ModelError, PatchError, PromptError, SiteError
+    from .experiments.experiment import Experiment
+    from .experiments.patches import Patch
+    from .experiments.prompts import PromptPair
+    from .experiments.result import PatchResult
+    from .experiments.sources import Mean, Noise, Resample
+    from .models.load import load, wrap
+    from .models.model import Model
     from .widget.lab import PatchLab
 
 __all__ = [
     "Experiment",
+    "Mean",
     "MetricError",
     "Model",
     "ModelError",
+    "Noise",
+    "Patch",
     "PatchError",
     "PatchLab",
     "PatchResult",
     "PromptError",
     "PromptPair",
+    "Resample",
     "SiteError",
     "__version__",
     "load",
     "wrap",
 ]
 
+# Imported when first used: the command line should not wait for torch, nor a script for the widget.
+_HOME = {
+    **dict.fromkeys(["MetricError", "ModelError", "PatchError", "PromptError", "SiteError"], "errors"),
+    "Experiment": "experiments.experiment",
+    **dict.fromkeys(["Mean", "Noise", "Resample"], "experiments.sources"),
+    "Model": "models.model",
+    "Patch": "experiments.patches",
+    "PatchLab": "widget.lab",
+    "PatchResult": "experiments.result",
+    "PromptPair": "experiments.prompts",
+    **dict.fromkeys(["load", "wrap"], "models.load"),
+}
+
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:
-    # The widget needs the built front end; scripts that never show it should not.
-    if name == "PatchLab":
-        from .widget.lab import PatchLab
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
 
-        return PatchLab
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return __all__

@@ -8,7 +8,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 # before the first import of the package: it checks the annotations of what it imports from here on
-install_import_hook("patchwidget", "beartype.beartype")
+install_import_hook("patchwidget", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ PACKED = [
 ]
 # fmt: on
 PARALLEL = {"gpt_neox", "phi", "cohere2"}
+EXPERTS = {"mixtral", "qwen3_moe", "gpt_oss"}
 REFERENCE = Path(__file__).parent / "reference"
 
 _SIZES: dict[str, Any] = {

@@ -12,7 +12,7 @@ from patchwidget.errors import PatchError
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Values of some cells: `cells` are their numbers in the list that was asked for, `values` float32 [len(cells)] on the CPU."""
+    """Values of some cells: `cells` are their numbers in the list that was asked for, `values` float32 [len(cells), metrics] on the CPU."""
 
     cells: list[int]
     values: Tensor

@@ -1,11 +1,13 @@
 """What is to be computed: a cell is one run of a prompt with some of its activations replaced."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+RowsOf = Callable[[int, Sequence[int]], list[int]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,9 +16,11 @@ class Edit:
 
     Attributes:
         site, layer: where.
-        positions: which positions, n of them.
-        index: which head; None for the whole vector.
-        value: [n, d], or [n, d_head] for one head; what stands there instead.
+        positions: which positions, n of them; for patterns, destinations.
+        value: what to put there: [n, d], or [n, d_head] for one head, [n] for one neuron, [n, T] or [n, columns] for patterns.
+        index: which head or neuron; None for the whole vector.
+        columns: which sources of a pattern; None for the whole row.
+        operator: "replace", or "add" to what stands there.
     """
 
     site: str
@@ -24,6 +28,8 @@ class Edit:
     positions: tuple[int, ...]
     value: Tensor
     index: int | None = None
+    columns: tuple[int, ...] | None = None
+    operator: str = "replace"
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +41,11 @@ class Cell:
 
 
 class EditTable:
-    """The edits of many cells that are run side by side, by site and layer, ready to be written into a tensor of rows."""
+    """The edits of many cells that are run side by side, by site and layer, ready to be written into a tensor of rows.
+
+    Attributes:
+        missed: the (site, layer) pairs not reached yet: a patch that silently does nothing is worse than none.
+    """
 
     def __init__(self, cells: Iterable[tuple[int, Cell]]) -> None:
         """`cells`: pairs of a cell's number (what `rows_of` understands) and the cell."""
@@ -43,30 +53,50 @@ class EditTable:
         for number, cell in cells:
             for edit in cell.edits:
                 self._edits[edit.site, edit.layer].append((number, edit))
-        self.fired: set[tuple[str, int]] = set()
+        self.missed = set(self._edits)
 
     @property
     def places(self) -> set[tuple[str, int]]:
         """The (site, layer) pairs that are edited."""
         return set(self._edits)
 
-    def write(self, place: tuple[str, int], rows: Tensor, rows_of: Callable[[int, Sequence[int]], list[int]]) -> None:
-        """Write the edits of one place into `rows` [R, d] or [R, heads, d_head], in place; `rows_of(cell, positions)` numbers the rows."""
-        entries = self._edits[place]
-        self.fired.add(place)
-        for indexed in (False, True):
-            chosen = [(number, edit) for number, edit in entries if (edit.index is not None) == indexed]
-            if not chosen:
-                continue
-            where = torch.tensor([row for number, edit in chosen for row in rows_of(number, edit.positions)], device=rows.device)
-            value = torch.cat([edit.value for _, edit in chosen]).to(rows)
-            if indexed:
-                index = torch.tensor([edit.index for _, edit in chosen for _ in edit.positions], device=rows.device)
-                rows[where, index] = value
-            else:
-                rows[where] = value
+    def at(self, site: str, layer: int, numbers: Collection[int]) -> list[tuple[int, Edit]]:
+        """The edits of these cells at one place."""
+        if (site, layer) not in self._edits:
+            return []
+        wanted = set(numbers)
+        return [(number, edit) for number, edit in self._edits[site, layer] if number in wanted]
 
-    @property
-    def missed(self) -> set[tuple[str, int]]:
-        """Places that were never reached: a patch that silently does nothing is worse than none."""
-        return self.places - self.fired
+    def write(self, place: tuple[str, int], rows: Tensor, rows_of: RowsOf, numbers: Collection[int] | None = None) -> None:
+        """Write the edits of one place into `rows` [R, d] or [R, heads, d_head], in place.
+
+        Args:
+            rows_of: (cell, positions) -> numbers of its rows.
+            numbers: only these cells' edits; all of them if None.
+        """
+        self.missed.discard(place)
+        entries = self._edits[place] if numbers is None else self.at(*place, numbers)
+        alike: dict[tuple[bool, bool, str], list[tuple[int, Edit]]] = defaultdict(list)
+        for number, edit in entries:
+            alike[edit.index is None, edit.columns is None, edit.operator].append((number, edit))
+        for (whole, whole_row, operator), chosen in alike.items():
+            target, value = _target(chosen, rows, rows_of, whole=whole, whole_row=whole_row)
+            rows.index_put_(target, value, accumulate=operator == "add")
+
+
+def _target(
+    entries: list[tuple[int, Edit]], rows: Tensor, rows_of: RowsOf, *, whole: bool, whole_row: bool
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Where entries of one kind are written in `rows`, as index tensors, and what."""
+    indices = [[row for number, edit in entries for row in rows_of(number, edit.positions)]]
+    if not whole:
+        indices.append([edit.index or 0 for _, edit in entries for _ in edit.positions])
+    if whole_row:
+        value = torch.cat([edit.value for _, edit in entries])
+        value = value[..., : rows.shape[-1]] if value.ndim > 1 else value  # patterns of a shorter run have fewer sources
+    else:
+        lengths = torch.tensor([len(edit.columns or ()) for _, edit in entries for _ in edit.positions])
+        indices = [torch.tensor(index).repeat_interleave(lengths).tolist() for index in indices]
+        indices.append([column for _, edit in entries for _ in edit.positions for column in edit.columns or ()])
+        value = torch.cat([edit.value.flatten() for _, edit in entries])
+    return tuple(torch.tensor(index, device=rows.device) for index in indices), value.to(rows)

@@ -1,19 +1,23 @@
 """The hooked executor: whole forwards with plain hooks, many cells in one batch. Slow, simple, and the judge of the packed one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
 
 from .access import on_write
+from .attention import attend_edited, edit_heads
 from .batch import Batch, run_chunks
 from .cells import Cell, EditTable
 from .measure import Measure
-from .sites import find_tap
+from .sites import ATTENTION_SITES, find_tap
 
 
 class HookedExecutor:
@@ -31,7 +35,7 @@ class HookedExecutor:
         self.model, self.prompts, self.measures, self.max_rows = model, prompts, measures, max_rows
         self.missed: set[tuple[str, int]] = set()
 
-    def run(self, cells: Sequence[Cell]) -> Iterator[Batch]:
+    def run(self, cells: Sequence[Cell]) -> Generator[Batch, None, None]:
         """Measure the cells, in batches. Between batches nothing is left on the model."""
         yield from run_chunks(self._chunks(cells), lambda chunk: self._forward([cells[number] for number in chunk]))
 
@@ -52,10 +56,20 @@ class HookedExecutor:
         def rows_of(cell: int, positions: Sequence[int]) -> list[int]:
             return [cell * len(prompt) + position for position in positions]
 
-        with self.model.lock, Hooks() as hooks:
+        def attend(own: Any, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kw: Any) -> Any:
+            layer = layers[module]
+            query, key, value = (edit_heads(edits, site, layer, x, rows_of) for site, x in [("q", query), ("k", key), ("v", value)])
+            function = lambda q, k, v: own(module, q, k, v, mask, **kw)  # noqa: E731
+            return attend_edited(function, query, key, value, edits, layer, range(len(cells)), rows_of), None
+
+        layers = {block.attention: layer for layer, block in enumerate(self.model.anatomy.blocks)}
+        inside = any(site in ATTENTION_SITES for site, _ in edits.places)
+        with self.model.lock, Hooks() as hooks, intercepted(self.model.hf, attend) if inside else nullcontext():
             for place in edits.places:
+                if place[0] in ATTENTION_SITES:
+                    continue
                 write = partial(edits.write, place, rows_of=rows_of)
                 on_write(hooks, find_tap(self.model, *place), write, shared=place[0] == "resid_mid")
-            logits = self.model.logits_at(tokens, measure.position)
+            logits = self.model.logits_at(tokens, measure.positions)
         self.missed |= edits.missed
         return measure.of_logits(logits)

@@ -1,4 +1,4 @@
-"""What is measured of each run: a number from the logits at one position."""
+"""What is measured of each run: numbers from its logits at one position, or at several."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,18 +8,22 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Measure:
-    """A metric as the executors see it.
+    """A set of metrics as the executors see it.
 
     Attributes:
-        of: logits [cells, columns] in float32 -> [cells].
+        of: logits [cells, positions, columns] in float32 -> [cells, metrics].
         tokens: which tokens the columns are; None for the whole vocabulary.
-        position: the position whose logits are read. Rows after it can't matter and are not computed.
+        positions: where logits are read, ascending. Rows after the last one can't matter and are not computed.
     """
 
     of: Callable[[Tensor], Tensor]
     tokens: Tensor | None
-    position: int
+    positions: tuple[int, ...]
+
+    @property
+    def last(self) -> int:
+        return self.positions[-1]
 
     def of_logits(self, logits: Tensor) -> Tensor:
-        """The metric of logits over the whole vocabulary, [cells, vocabulary] -> [cells]."""
-        return self.of(logits if self.tokens is None else logits[:, self.tokens.to(logits.device)])
+        """The metrics of logits over the whole vocabulary, [cells, positions, vocabulary] -> [cells, metrics]."""
+        return self.of(logits if self.tokens is None else logits[..., self.tokens.to(logits.device)])

@@ -5,12 +5,13 @@ the layers carries, for each cell, rows p..T-1 from layer l on; the cells patche
 sequence through the model's own blocks, which work row by row but for attention; there each group of cells is given the base run's keys
 and values of the positions before p, the base run's mask rows, and the model's own attention function.
 
-A patch behind the attention (z, attn_out, resid_mid, mlp_out) changes no other row of its own block, so in that block only the patched
-rows are computed ("thin" groups), on the base run's attention output; the rows after them join one block later.
+A patch behind the attention (z, attn_out, resid_mid, mlp_post, mlp_out) changes no other row of its own block, so in that block only the
+patched rows are computed ("thin" groups), on the base run's attention output; the rows after them join one block later. So it is with a
+patch of queries or patterns, but that these rows attend anew.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
@@ -25,34 +26,42 @@ from patchwidget.models.model import Model
 from patchwidget.models.trace import main_tensor
 
 from .access import on_write
+from .attention import attend_edited, edit_heads
 from .batch import Batch, run_chunks
 from .cells import Cell, Edit, EditTable
 from .measure import Measure
 from .readout import read_logits
 from .recording import Recording
 from .rows import join_arguments, pick_arguments
-from .sites import SITES, find_tap
+from .sites import ATTENTION_SITES, SITES, find_tap
 
 
 @dataclass(frozen=True, eq=False)
 class _Planned:
-    """A cell in the walk: it enters at `layer`, thin with only `entry` rows or whole, and goes on with positions `start`.. of its base."""
+    """A cell in the walk: it enters at `layer`, with only its `entry` rows unless `enters` is "block", and goes on with rows `start`.."""
 
     number: int
     cell: Cell
     layer: int
-    thin: bool
+    enters: str
     entry: tuple[int, ...]
     start: int
+
+    @property
+    def thin(self) -> bool:
+        return self.enters != "block"
 
 
 @dataclass(eq=False)
 class _Group:
-    """Cells of one base that share their positions: `hidden` is [cells, positions, d_model]."""
+    """Cells of one base that share their positions: `hidden` is [cells, positions, d_model].
+
+    `attends`: to "own" rows (all positions from the first on are here), to the "base" run's keys and values, or "not" at all.
+    """
 
     base: int
     positions: tuple[int, ...]
-    thin: bool
+    attends: str
     numbers: list[int]
     hidden: Tensor
 
@@ -80,7 +89,7 @@ class PackedExecutor:
         self._offsets = [0, *accumulate(lengths)]
         self._calls = [join_arguments([base.calls[layer] for base in bases], lengths) for layer in range(model.n_layers)]
 
-    def run(self, cells: Sequence[Cell]) -> Iterator[Batch]:
+    def run(self, cells: Sequence[Cell]) -> Generator[Batch, None, None]:
         """Measure the cells, in batches, in an order that packs well. Between batches nothing is left on the model."""
         planned = {plan.number: plan for plan in (self._plan(number, cell) for number, cell in enumerate(cells))}
         untouched = [number for number, plan in planned.items() if not plan.cell.edits]
@@ -91,24 +100,25 @@ class PackedExecutor:
 
     def _plan(self, number: int, cell: Cell) -> _Planned:
         """Where a cell enters. Edits that can't reach the measured position are dropped; one without any is equal to its base."""
-        position, n_layers = self.measures[cell.base].position, self.model.n_layers
-        edits = [_cut(edit, position, n_layers) for edit in map(_as_block_input, cell.edits)]
+        measured, n_layers = self.measures[cell.base].positions, self.model.n_layers
+        edits = [_cut(edit, measured, n_layers) for edit in map(_as_block_input, cell.edits)]
         edits = [edit for edit in edits if edit is not None]
         if not edits:
-            return _Planned(number, replace(cell, edits=()), n_layers, False, (), 0)
+            return _Planned(number, replace(cell, edits=()), n_layers, "block", (), 0)
         layer = min(edit.layer for edit in edits)
         first = [edit for edit in edits if edit.layer == layer]
-        thin = layer < n_layers and not any(SITES[edit.site].before_attention for edit in first)
+        reach = {SITES[edit.site].enters for edit in first}
+        enters = next(kind for kind in ("block", "attention", "after") if kind in reach)
         entry = tuple(sorted({position for edit in first for position in edit.positions}))
         start = min(min(edit.positions) for edit in edits)
-        return _Planned(number, replace(cell, edits=tuple(edits)), layer, thin, entry, start)
+        return _Planned(number, replace(cell, edits=tuple(edits)), layer, enters, entry, start)
 
     def _chunks(self, plans: Sequence[_Planned]) -> list[list[int]]:
         """Cells that travel together: neighbours by entry layer, since a walk begins at its first cell's layer, up to `max_rows` rows."""
         chunks: list[list[int]] = []
         rows = self.max_rows
         for plan in sorted(plans, key=lambda plan: (plan.layer, plan.cell.base, plan.start)):
-            needed = self.measures[plan.cell.base].position + 1 - plan.start
+            needed = self.measures[plan.cell.base].last + 1 - plan.start
             if rows + needed > self.max_rows:
                 chunks.append([])
                 rows = 0
@@ -117,15 +127,18 @@ class PackedExecutor:
         return chunks
 
     def _base_values(self, bases: Sequence[int]) -> Tensor:
-        return torch.stack([self.measures[base].of_logits(self.bases[base].logits[None])[0] for base in bases])
+        return torch.cat([self.measures[base].of_logits(self.bases[base].logits[None]) for base in bases])
 
-    def _measure(self, base: int, hidden: Tensor) -> Tensor:
-        measure = self.measures[base]
-        return measure.of(read_logits(self.model, hidden, measure.tokens)).float().cpu()
+    def _measured_rows(self, group: _Group) -> Tensor:
+        """A group's rows at the measured positions, [cells, positions, d_model]; those before its first row are the base run's."""
+        before = [position for position in self.measures[group.base].positions if position < group.positions[0]]
+        own = [position - group.positions[0] for position in self.measures[group.base].positions if position >= group.positions[0]]
+        unchanged = self.bases[group.base].resid[-1][before].expand(len(group.numbers), -1, -1)
+        return torch.cat([unchanged.to(group.hidden.device), group.hidden[:, own]], 1)
 
     @torch.no_grad()
     def _walk(self, plans: Sequence[_Planned]) -> Tensor:
-        """One pass over the layers with these cells; their values in the order of `plans`."""
+        """One pass over the layers with these cells; their values [cells, metrics] in the order of `plans`."""
         edits = EditTable((plan.number, plan.cell) for plan in plans)
         joining: dict[int, list[_Planned]] = defaultdict(list)
         for plan in plans:
@@ -149,32 +162,32 @@ class PackedExecutor:
         for plan in plans:
             by_start[plan.cell.base, plan.start].append(plan.number)
         for (base, start), numbers in by_start.items():
-            rows = self.bases[base].resid[layer][start : self.measures[base].position + 1]
+            rows = self.bases[base].resid[layer][start : self.measures[base].last + 1]
             self._join(live, base, start, numbers, rows.expand(len(numbers), -1, -1))
 
     def _join(self, live: dict[tuple[int, int], _Group], base: int, start: int, numbers: list[int], hidden: Tensor) -> None:
         group = live.get((base, start))
         if group is None:
-            positions = tuple(range(start, self.measures[base].position + 1))
-            live[base, start] = _Group(base, positions, False, list(numbers), hidden)
+            positions = tuple(range(start, self.measures[base].last + 1))
+            live[base, start] = _Group(base, positions, "own", list(numbers), hidden)
         else:
             group.numbers += numbers
             group.hidden = torch.cat([group.hidden, hidden.to(group.hidden.device)])
 
     def _thin_groups(self, plans: Sequence[_Planned], layer: int) -> list[_Group]:
-        by_rows: dict[tuple[int, tuple[int, ...]], list[int]] = defaultdict(list)
+        by_rows: dict[tuple[int, tuple[int, ...], str], list[int]] = defaultdict(list)
         for plan in plans:
-            by_rows[plan.cell.base, plan.entry].append(plan.number)
+            by_rows[plan.cell.base, plan.entry, "base" if plan.enters == "attention" else "not"].append(plan.number)
         return [
-            _Group(base, positions, True, numbers, self.bases[base].resid[layer][list(positions)].expand(len(numbers), -1, -1))
-            for (base, positions), numbers in by_rows.items()
+            _Group(base, positions, attends, numbers, self.bases[base].resid[layer][list(positions)].expand(len(numbers), -1, -1))
+            for (base, positions, attends), numbers in by_rows.items()
         ]
 
     def _widen(self, live: dict[tuple[int, int], _Group], thin: Sequence[_Group], plans: dict[int, _Planned], layer: int) -> None:
         """After their first block, thin cells go on with every row from their start: the computed ones among the base run's."""
         for group in thin:
             base = self.bases[group.base].resid[layer]
-            whole = base[: self.measures[group.base].position + 1].repeat(len(group.numbers), 1, 1)
+            whole = base[: self.measures[group.base].last + 1].repeat(len(group.numbers), 1, 1)
             whole[:, list(group.positions)] = group.hidden.to(whole.device)
             by_start: dict[int, list[int]] = defaultdict(list)
             for place, number in enumerate(group.numbers):
@@ -190,9 +203,9 @@ class PackedExecutor:
         rows = torch.tensor([self._offsets[g.base] + p for g in groups for _ in g.numbers for p in g.positions], device=hidden.device)
         args, kwargs = pick_arguments(self._calls[layer], rows, self._offsets[-1])
         rows_of = _row_numbers(groups)
-        with Hooks() as hooks, intercepted(model.hf, lambda *a, **k: self._attend(layer, groups, *a, **k)):
+        with Hooks() as hooks, intercepted(model.hf, lambda *a, **k: self._attend(layer, groups, edits, *a, **k)):
             for place in edits.places:
-                if place[1] == layer and place[0] != "resid_pre":
+                if place[1] == layer and place[0] != "resid_pre" and place[0] not in ATTENTION_SITES:
                     on_write(hooks, find_tap(model, *place), partial(edits.write, place, rows_of=rows_of), shared=place[0] == "resid_mid")
             if "hidden_states" in kwargs:
                 output = block.module(*args, **{**kwargs, "hidden_states": hidden})
@@ -214,35 +227,36 @@ class PackedExecutor:
             group.hidden = part.unflatten(0, (len(group.numbers), len(group.positions)))
 
     def _attend(
-        self, layer: int, groups: Sequence[_Group], own: Any, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kw: Any
-    ) -> Any:
+        self, layer: int, groups: Sequence[_Group], edits: EditTable, own: Any, module: Any, *qkv_mask: Tensor | None, **kw: Any
+    ) -> tuple[Tensor, None]:
         """The attention of one block: each group by itself, on the base run's keys and values before its rows."""
+        rows_of = _row_numbers(groups)
+        query, key, value = (edit_heads(edits, site, layer, x, rows_of) for site, x in zip("qkv", qkv_mask, strict=False) if x is not None)
         outputs: list[Tensor] = []
         offset = 0
         for group in groups:
-            record = self.bases[group.base].attention[layer]
-            n, start, end = len(group.numbers), group.positions[0], group.positions[-1] + 1
-            if group.thin:
+            record, n = self.bases[group.base].attention[layer], len(group.numbers)
+            if group.attends == "not":
                 outputs.append(record.output[list(group.positions)].repeat(n, 1, 1))
             else:
-                q, k, v = (
-                    x[0, :, offset : offset + group.n_rows].unflatten(1, (n, end - start)).transpose(0, 1) for x in (query, key, value)
-                )
-                k = torch.cat([record.key[:, :, :start].expand(n, -1, -1, -1), k], 2)
-                v = torch.cat([record.value[:, :, :start].expand(n, -1, -1, -1), v], 2)
-                rows = None if record.mask is None else record.mask[:, :, start:end, :end]
-                outputs.append(own(module, q, k, v, rows, **kw)[0].flatten(0, 1))
+                q, k, v = (_unpack(x, offset, n, len(group.positions)) for x in (query, key, value))
+                k, v = (_on_base(base, own_rows, group) for base, own_rows in [(record.key, k), (record.value, v)])
+                mask = None if record.mask is None else record.mask[:, :, list(group.positions), : k.shape[2]]
+                attend = partial(_attend_with, own, module, mask, kw)
+                output = attend_edited(attend, q, k, v, edits, layer, group.numbers, _row_numbers([group]))
+                outputs.append(output.flatten(0, 1))
             offset += group.n_rows
         return torch.cat(outputs)[None], None
 
     def _read_out(self, groups: Sequence[_Group]) -> dict[int, Tensor]:
-        """Each cell's measure, by its number."""
+        """Each cell's metrics, by its number."""
         values: dict[int, Tensor] = {}
         for base in {group.base for group in groups}:
             chosen = [group for group in groups if group.base == base]
             numbers = [number for group in chosen for number in group.numbers]
-            measured = self._measure(base, torch.cat([group.hidden[:, -1] for group in chosen]))
-            values.update(zip(numbers, measured, strict=True))
+            rows = torch.cat([self._measured_rows(group) for group in chosen])
+            logits = read_logits(self.model, rows.flatten(0, 1), self.measures[base].tokens).unflatten(0, rows.shape[:2])
+            values.update(zip(numbers, self.measures[base].of(logits).float().cpu(), strict=True))
         return values
 
 
@@ -251,10 +265,10 @@ def _as_block_input(edit: Edit) -> Edit:
     return replace(edit, site="resid_pre", layer=edit.layer + 1) if edit.site == "resid_post" else edit
 
 
-def _cut(edit: Edit, position: int, n_layers: int) -> Edit | None:
-    """The part of an edit that can reach the measured position: nothing after it, and where no attention follows only that row."""
-    last = edit.layer == n_layers or (edit.layer == n_layers - 1 and not SITES[edit.site].before_attention)
-    keep = [i for i, p in enumerate(edit.positions) if p == position or (p < position and not last)]
+def _cut(edit: Edit, measured: tuple[int, ...], n_layers: int) -> Edit | None:
+    """The part of an edit that can reach the measured positions: nothing after them, and where no attention follows only their rows."""
+    last = edit.layer == n_layers or (edit.layer == n_layers - 1 and SITES[edit.site].enters != "block")
+    keep = [i for i, p in enumerate(edit.positions) if p in measured or (p < measured[-1] and not last)]
     if len(keep) == len(edit.positions):
         return edit
     return replace(edit, positions=tuple(edit.positions[i] for i in keep), value=edit.value[keep]) if keep else None
@@ -271,3 +285,20 @@ def _row_numbers(groups: Sequence[_Group]) -> Any:
             first[number], places[number] = offset, place
             offset += len(group.positions)
     return lambda number, positions: [first[number] + places[number][position] for position in positions]
+
+
+def _unpack(packed: Tensor, offset: int, n: int, length: int) -> Tensor:
+    """One group's rows out of the packed heads [1, H, R, d], as [n, H, length, d]."""
+    return packed[0, :, offset : offset + n * length].unflatten(1, (n, length)).transpose(0, 1)
+
+
+def _on_base(base: Tensor, own: Tensor, group: _Group) -> Tensor:
+    """The keys or values that a group attends to: the base run's [1, Hkv, T, d] before its own rows, or the base run's alone."""
+    whole = base.expand(len(group.numbers), -1, -1, -1)
+    if group.attends == "base":
+        return whole[:, :, : group.positions[-1] + 1]
+    return torch.cat([whole[:, :, : group.positions[0]], own], 2)
+
+
+def _attend_with(own: Any, module: Any, mask: Tensor | None, kw: dict[str, Any], query: Tensor, key: Tensor, value: Tensor) -> Any:
+    return own(module, query, key, value, mask, **kw)

@@ -1,6 +1,6 @@
 """One run of a prompt, written down: what patches take their values from, and what the packed executor stands on."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from patchwidget.models.model import Model
 from patchwidget.models.trace import main_input, main_tensor
 
 from .access import on_read
-from .sites import find_tap
+from .sites import ATTENTION_SITES, find_tap
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class Recording:
         calls: the arguments each block was called with, beside the hidden states.
         attention: one record per layer; empty where attention can't be intercepted.
         sites: {(site, layer): [T, ...]} for the sites that were asked for.
-        logits: float32 [vocabulary] at the position that was asked for.
+        logits: float32 [positions, vocabulary] at the positions that were asked for.
     """
 
     tokens: Tensor
@@ -59,16 +59,18 @@ class Recording:
 
 
 @torch.no_grad()
-def record(model: Model, tokens: Iterable[int], sites: Iterable[str] = (), position: int = -1) -> Recording:
+def record(model: Model, tokens: Iterable[int], sites: Collection[str] = (), positions: tuple[int, ...] = (-1,)) -> Recording:
     """Run a prompt once and write it down.
 
     Args:
         tokens: token ids, T of them.
-        sites: the sites to keep, in every layer, beside the residual stream.
-        position: where the logits are kept.
+        sites: the sites to keep, in every layer, beside the residual stream; not the per-head views of keys and values.
+        positions: where the logits are kept.
     """
     recording = Recording(torch.tensor([list(tokens)], device=model.device))
     anatomy = model.anatomy
+    attention_sites = [site for site in sites if site in ATTENTION_SITES]
+    module_sites = [site for site in sites if site not in ATTENTION_SITES]
 
     def enter(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         recording.resid.append(_rows(main_input(args, kwargs), module))
@@ -79,16 +81,19 @@ def record(model: Model, tokens: Iterable[int], sites: Iterable[str] = (), posit
 
     def attend(own: Any, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kw: Any) -> Any:
         output, pattern = own(module, query, key, value, mask, **kw)
+        kept = {"q": query, "k": key, "v": value, "pattern": pattern}
+        for site in attention_sites:
+            recording.sites[site, len(recording.attention)] = kept[site][0].transpose(0, 1)
         recording.attention.append(AttentionRecord(key, value, mask, output[0]))
         return output, pattern
 
     with model.lock, Hooks() as hooks, intercepted(model.hf, attend):
         for layer, block in enumerate(anatomy.blocks):
             hooks.before(block.module, enter)
-            for site in sites:
+            for site in module_sites:
                 on_read(hooks, find_tap(model, site, layer), partial(recording.sites.__setitem__, (site, layer)))
         hooks.after(anatomy.blocks[-1].module, leave)
-        logits = model.logits_at(recording.tokens, position)[0]
+        logits = model.logits_at(recording.tokens, positions)[0]
     return replace(recording, logits=logits)
 
 

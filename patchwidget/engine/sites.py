@@ -16,30 +16,42 @@ class Site:
 
     Attributes:
         name: its name in sweeps and patches.
-        axis: what one position's value is divided into: None, "head" or "kv_head" or "neuron".
-        before_attention: whether a patch here changes what other positions attend to in the same block.
+        axis: what one position's value is divided into: None, "head", "kv_head" or "neuron".
+        enters: how far a patch reaches within its own block: "block" (other positions attend to what changed), "attention" (only the patched
+            positions' attention changes) or "after" (nothing of the block's attention changes).
         tensor: which tensor it is, in words.
     """
 
     name: str
     axis: str | None
-    before_attention: bool
+    enters: str
     tensor: str
 
 
 SITES = {
     site.name: site
     for site in [
-        Site("resid_pre", None, True, "residual stream entering the block, [pos, d_model]"),
-        Site("resid_mid", None, False, "residual stream between attention and MLP, [pos, d_model]; parallel blocks have none"),
-        Site("resid_post", None, False, "residual stream leaving the block, [pos, d_model]"),
+        Site("resid_pre", None, "block", "residual stream entering the block, [pos, d_model]"),
+        Site("resid_mid", None, "after", "residual stream between attention and MLP, [pos, d_model]; parallel blocks have none"),
+        Site("resid_post", None, "after", "residual stream leaving the block, [pos, d_model]"),
         Site(
-            "attn_out", None, False, "what the attention adds to the residual stream, after its post-norm if there is one, [pos, d_model]"
+            "attn_out", None, "after", "what the attention adds to the residual stream, after a post-norm if there is one, [pos, d_model]"
         ),
-        Site("mlp_out", None, False, "what the MLP adds to the residual stream, after its post-norm if there is one, [pos, d_model]"),
-        Site("z", "head", False, "each head's output before the output projection, [pos, head, d_head]"),
+        Site("mlp_out", None, "after", "what the MLP adds to the residual stream, after a post-norm if there is one, [pos, d_model]"),
+        Site("z", "head", "after", "each head's output before the output projection, [pos, head, d_head]"),
+        Site("q", "head", "attention", "queries as the attention receives them (after rotary embedding), [pos, head, d_head]"),
+        Site("k", "kv_head", "block", "keys as the attention receives them (after rotary embedding), [pos, kv_head, d_head]"),
+        Site("v", "kv_head", "block", "values as the attention receives them, [pos, kv_head, d_head]"),
+        Site("k_per_head", "head", "block", "keys as one query head sees them, the others keeping theirs, [pos, head, d_head]"),
+        Site("v_per_head", "head", "block", "values as one query head sees them, the others keeping theirs, [pos, head, d_head]"),
+        Site(
+            "pattern", "head", "attention", "attention after the softmax, from each destination to each source, [dest_pos, head, src_pos]"
+        ),
+        Site("mlp_post", "neuron", "after", "hidden activation as the down projection receives it (gate times up), [pos, neuron]"),
     ]
 }
+# These are not at a module's input or output: they are reached through the attention function.
+ATTENTION_SITES = frozenset({"q", "k", "v", "k_per_head", "v_per_head", "pattern"})
 
 
 @dataclass(frozen=True)
@@ -65,8 +77,21 @@ def find_site(name: str) -> Site:
     raise SiteError(f"There is no site {name!r}.", f"{hint} Sites are: {', '.join(SITES)}.".strip())
 
 
+def check_site(model: Model, name: str, layer: int) -> None:
+    """Raise SiteError where the site or the layer does not exist, or the layer's block has no such place."""
+    if name not in ATTENTION_SITES:
+        find_tap(model, name, layer)
+        return
+    check_layer(model, layer)
+    if not model.anatomy.blocks[layer].intercepted:
+        raise SiteError(
+            f"{name} of {model.name} can't be reached: its attention does not go through transformers' attention interface.",
+            "Patch z, attn_out or a residual stream instead.",
+        )
+
+
 def find_tap(model: Model, name: str, layer: int) -> Tap:
-    """Where a site is in one layer of a model; SiteError where the layer does not exist or its block has no such place."""
+    """Where a site that is at some module is in one layer; SiteError as in `check_site`."""
     site = find_site(name)
     check_layer(model, layer)
     block = model.anatomy.blocks[layer]
@@ -82,7 +107,16 @@ def find_tap(model: Model, name: str, layer: int) -> Tap:
 def check_layer(model: Model, layer: int) -> None:
     """Raise SiteError unless the layer exists."""
     if not 0 <= layer < model.n_layers:
-        raise SiteError(f"Layer {layer} does not exist: {model.name} has layers 0 to {model.n_layers - 1}.", "Choose one of these.")
+        message = f"Layer {layer} does not exist: {model.name} has layers 0 to {model.n_layers - 1}."
+        raise SiteError(message, "Choose one of these.")
+
+
+def axis_size(model: Model, site: Site, layer: int) -> int | None:
+    """How many heads, key/value heads or neurons the site has in one layer; None where it is not divided."""
+    if site.axis == "neuron":
+        weight = find_tap(model, site.name, layer).module.weight
+        return weight.numel() // model.d_model  # type: ignore[union-attr,operator]
+    return {"head": model.n_heads, "kv_head": model.n_kv_heads}.get(site.axis or "")
 
 
 def _taps(block: Block, n_heads: int) -> dict[str, Tap | None]:
@@ -96,10 +130,13 @@ def _taps(block: Block, n_heads: int) -> dict[str, Tap | None]:
         "attn_out": tap(block.attn_out, "output"),
         "mlp_out": tap(block.mlp_out, "output"),
         "z": tap(block.o_proj, "input", n_heads),
+        "mlp_post": tap(block.down, "input"),
     }
 
 
 def _why_missing(block: Block, name: str) -> str:
     if name == "resid_mid" and block.parallel:
         return "attention and MLP work side by side on the same input in this architecture, so there is no residual stream between them."
+    if name == "mlp_post":
+        return f"no single down projection was found in {type(block.module).__name__} (a mixture of experts has many)."
     return f"no such place was found in {type(block.module).__name__}."

@@ -1,102 +1,159 @@
-"""Which cells a sweep consists of: the axes that were asked for, and one cell of edits for each point."""
+"""Which cells a sweep consists of: the axes that were asked for, and the edits of each point."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
-from torch import Tensor
-
-from patchwidget.engine.cells import Cell, Edit
-from patchwidget.engine.sites import Site, check_layer, find_site, find_tap
+from patchwidget.engine.cells import Edit
+from patchwidget.engine.sites import Site, axis_size, check_site, find_site
 from patchwidget.errors import SiteError
 from patchwidget.models.model import Model
 
-Positions = str | Sequence[int]
+from .sources import Values
+
+Positions = str | Sequence[int] | Sequence[Sequence[int]]
+Choices = Iterable[int] | Iterable[Sequence[int]]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The axes of a sweep. `dims` are its axis names in order and `coords` their values; a cell is one point of their product.
+    """The axes of a sweep; a cell is one point of their product.
 
     Attributes:
-        together: the positions patched at once in each cell; None where `pos` is an axis.
+        dims: the names of the axes, in order.
+        choices: for each axis what is patched at each of its places: one layer, position, head..., or several together.
+        together: the positions patched at once in each cell; None where positions are an axis.
+        window: how many layers around each one are patched at once.
     """
 
+    model: Model
     site: Site
     dims: tuple[str, ...]
-    coords: dict[str, list[int]]
+    choices: dict[str, list[tuple[int, ...]]]
     together: tuple[int, ...] | None
+    window: int
+    operator: str
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(len(self.coords[dim]) for dim in self.dims)
+        return tuple(len(self.choices[dim]) for dim in self.dims)
 
-    def points(self) -> list[dict[str, int]]:
+    @property
+    def coords(self) -> dict[str, list[Any]]:
+        """The axes' labels: numbers, or "3+5" where several are patched together."""
+        return {dim: [x[0] if len(x) == 1 else "+".join(map(str, x)) for x in self.choices[dim]] for dim in self.dims}
+
+    def points(self) -> list[dict[str, tuple[int, ...]]]:
         """Every point, in C order of `shape`."""
-        return [dict(zip(self.dims, values, strict=True)) for values in product(*(self.coords[dim] for dim in self.dims))]
+        return [dict(zip(self.dims, values, strict=True)) for values in product(*(self.choices[dim] for dim in self.dims))]
 
-    def cells(self, value_at: Callable[[int], Tensor], unchanged_before: int) -> list[Cell]:
-        """One cell per point, in C order.
+    def fits(self, point: dict[str, tuple[int, ...]], length: int) -> bool:
+        """Whether a prompt of this length has the point's positions."""
+        return all(max(point[dim]) < length for dim in ("pos", "dest_pos", "src_pos") if dim in point)
+
+    def edits(self, point: dict[str, tuple[int, ...]], values: Values, unchanged_before: int, length: int) -> tuple[Edit, ...]:
+        """The edits of one point.
 
         Args:
-            value_at: layer -> what to put there, [positions, ...].
+            values: what to put where.
             unchanged_before: positions before it have the same activation in both runs, so that patching them does nothing.
+            length: of the prompt.
         """
-        return [Cell(tuple(self._edits(point, value_at, unchanged_before))) for point in self.points()]
-
-    def _edits(self, point: dict[str, int], value_at: Callable[[int], Tensor], unchanged_before: int) -> Iterable[Edit]:
-        positions = self.together if self.together is not None else (point["pos"],)
+        together = tuple(range(length)) if self.together == () else self.together
+        positions = together or point.get("pos") or point["dest_pos"]
         positions = tuple(position for position in positions if position >= unchanged_before)
-        if positions:
-            value, head = value_at(point["layer"])[list(positions)], point.get("head")
-            yield Edit(self.site.name, point["layer"], positions, value if head is None else value[:, head], head)
+        columns = point.get("src_pos")
+        if not positions or (columns and min(columns) > max(positions)):  # a position never attends to later ones
+            return ()
+        indices = point.get(self.site.axis or "", (None,))
+        return tuple(self._edit(layer, positions, index, columns, values) for layer in self._layers(point) for index in indices)
+
+    def _edit(self, layer: int, positions: tuple[int, ...], index: int | None, columns: tuple[int, ...] | None, values: Values) -> Edit:
+        value = values(self.site.name, layer)[list(positions)]
+        if index is not None:
+            per_group = self.model.n_heads // self.model.n_kv_heads
+            value = value[:, index // per_group if self.site.name.endswith("_per_head") else index]
+        if columns is not None:
+            value = value[:, list(columns)]
+        return Edit(self.site.name, layer, positions, value, index, columns, self.operator)
+
+    def _layers(self, point: dict[str, tuple[int, ...]]) -> Iterable[int]:
+        if self.window == 1:
+            return point["layer"]
+        (center,) = point["layer"]
+        return range(max(0, center - self.window // 2), min(self.model.n_layers, center + (self.window + 1) // 2))
 
 
 def make_plan(
     model: Model,
     site: str,
     length: int,
-    layers: Iterable[int] | None = None,
+    *,
+    layers: Choices | None = None,
     positions: Positions = "each",
-    heads: Iterable[int] | None = None,
+    heads: Choices | None = None,
+    neurons: Choices | None = None,
+    window: int = 1,
+    operator: str = "replace",
 ) -> Plan:
     """Check what was asked for and lay out its axes.
 
     Raises:
-        SiteError: a site, layer, position or head that does not exist, or heads of a site that has none.
+        SiteError: a site, layer, position, head or neuron that does not exist, or heads or neurons of a site that has none.
     """
     found = find_site(site)
-    layer_list = list(range(model.n_layers)) if layers is None else [int(layer) for layer in layers]
-    for layer in layer_list:
-        check_layer(model, layer)
-        find_tap(model, site, layer)
-    coords = {"layer": layer_list}
-    together = _together(positions, length)
-    if together is None:
-        coords["pos"] = list(range(length))
-    if found.axis == "head":
-        coords["head"] = list(range(model.n_heads)) if heads is None else _in_range(heads, model.n_heads, "Head", f"{model.name} has heads")
-    elif heads is not None:
-        raise SiteError(f"The site {site} is not divided into heads.", "Leave heads out, or choose z.")
-    if not all(coords.values()):
-        raise SiteError(f"The sweep of {site} has no cells: an empty list was given.", "Leave the argument out to take all.")
-    return Plan(found, tuple(coords), coords, together)
+    choices = {"layer": _choices(range(model.n_layers) if layers is None else layers, model.n_layers, "Layer", f"{model.name} has layers")}
+    for layer in {layer for several in choices["layer"] for layer in several}:
+        check_site(model, site, layer)
+    _check_options(found, heads, neurons, window, operator, choices["layer"])
+    places = _places(found, positions, length)
+    together = places.pop("together", None)
+    size = axis_size(model, found, choices["layer"][0][0])
+    axis = {}
+    if size is not None:
+        given = neurons if found.axis == "neuron" else heads
+        name = "Neuron" if found.axis == "neuron" else "Head"
+        axis[str(found.axis)] = _choices(range(size) if given is None else given, size, name, f"{site} has")
+    # patterns are laid out as TransformerLens does it: head before destination and source
+    choices |= {**axis, **places} if found.name == "pattern" else {**places, **axis}
+    return Plan(model, found, tuple(choices), choices, together, window, operator)
 
 
-def _together(positions: Positions, length: int) -> tuple[int, ...] | None:
+def _check_options(site: Site, heads: object, neurons: object, window: int, operator: str, layers: Sequence[tuple[int, ...]]) -> None:
+    if heads is not None and site.axis not in ("head", "kv_head"):
+        raise SiteError(f"The site {site.name} is not divided into heads.", "Leave heads out, or choose z, q, k, v or pattern.")
+    if neurons is not None and site.axis != "neuron":
+        raise SiteError(f"The site {site.name} is not divided into neurons.", "Leave neurons out, or choose mlp_post.")
+    if window < 1 or (window > 1 and any(len(several) > 1 for several in layers)):
+        raise SiteError(f"A window of {window} layers can't be laid around these layers.", "Give a whole number, and layers one by one.")
+    if operator not in ("replace", "add"):
+        raise SiteError(f"operator={operator!r} is not known.", "Use 'replace' or 'add'.")
+
+
+def _places(site: Site, positions: Positions, length: int) -> dict[str, Any]:
+    """The axes of positions, or the positions `together`; () stands for all of them, however long a prompt is."""
+    name = "dest_pos" if site.name == "pattern" else "pos"
+    each = [(position,) for position in range(length)]
     if isinstance(positions, str):
+        if positions == "entries" and site.name == "pattern":
+            return {"dest_pos": each, "src_pos": each}
         if positions not in ("each", "all"):
-            raise SiteError(f"positions={positions!r} is not known.", "Use 'each', 'all' or a list of positions that are patched together.")
-        return None if positions == "each" else tuple(range(length))
-    chosen = _in_range(positions, length, "Position", "the prompts have positions")
-    if not chosen:
-        raise SiteError("An empty list of positions was given.", "Give at least one position, 'each' or 'all'.")
-    return tuple(sorted(set(chosen)))
+            hint = "Use 'each', 'all', a list of positions that are patched together, or a list of lists; 'entries' for single entries of pattern."
+            raise SiteError(f"positions={positions!r} is not known for {site.name}.", hint)
+        return {name: each} if positions == "each" else {"together": ()}
+    chosen = _choices(positions, length, "Position", "the prompts have positions")
+    if all(isinstance(item, int) for item in positions):
+        return {"together": tuple(sorted({position for several in chosen for position in several}))}
+    return {name: chosen}
 
 
-def _in_range(values: Iterable[int], size: int, what: str, range_of: str) -> list[int]:
-    found = [int(value) for value in values]
-    for value in found:
+def _choices(values: Choices, size: int, what: str, range_of: str) -> list[tuple[int, ...]]:
+    """Each item as a tuple: one number, or several that are patched together."""
+    found = [tuple(int(x) for x in item) if isinstance(item, Iterable) else (int(item),) for item in values]
+    if not found or not all(found):
+        raise SiteError(f"An empty list was given where {what.lower()}s were expected, so there are no cells.", "Leave it out to take all.")
+    for value in {value for several in found for value in several}:
         if not 0 <= value < size:
             raise SiteError(f"{what} {value} does not exist: {range_of} 0 to {size - 1}.", "Choose one of these.")
     return found

@@ -4,15 +4,20 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
+from patchwidget.errors import PatchError
+
 from .result import PatchResult
 
 _SCALE = "RdBu_r"  # diverging and safe for colour-blind readers; red is recovery, blue is harm
 
 
 def plot_result(result: PatchResult) -> go.Figure:
-    """Recovery as a heat map over two axes or as bars over one; with three axes, the strongest value over the last one."""
+    """Recovery as a heat map over two axes or as bars over one; with more axes, the strongest value over the last ones; of several pairs, the mean."""
+    result = result.mean()
     recovery = result.recovery
-    if recovery.ndim == 3:
+    if recovery.ndim == 0:
+        raise PatchError("A result of one cell has nothing to draw.", "Look at .values and .recovery.")
+    while recovery.ndim > 2:
         recovery = _strongest(recovery)
     figure = _bars(recovery, result) if recovery.ndim == 1 else _heat_map(recovery, result)
     title = f"{result.info['site']} · {result.info['metric']} · {result.info['direction']} · {result.info['model']}"
@@ -52,5 +57,7 @@ def _strongest(recovery: xr.DataArray) -> xr.DataArray:
 
 
 def _labels(values: xr.DataArray, dim: str, result: PatchResult) -> list[str]:
-    numbers = [int(x) for x in values[dim].to_numpy()]
-    return [f"{n} {result.info['tokens'][n]}" for n in numbers] if dim == "pos" else [str(n) for n in numbers]
+    labels, tokens = values[dim].to_numpy(), result.info.get("tokens")
+    if tokens and dim in ("pos", "dest_pos", "src_pos") and labels.dtype.kind == "i":
+        return [f"{n} {tokens[n]}" for n in labels]
+    return [str(label) for label in labels]

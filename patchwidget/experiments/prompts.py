@@ -53,16 +53,23 @@ class TokenPair:
         return self.differs.index(True)
 
 
-def tokenize_pair(model: Model, pair: PromptPair) -> TokenPair:
+def tokenize_pair(model: Model, pair: PromptPair, *, feed_answer: bool = False) -> TokenPair:
     """Check a pair against a model.
+
+    Args:
+        feed_answer: the answer may be several tokens, and all but the last of them are appended to both prompts.
 
     Raises:
         PromptError: a prompt is empty or longer than the model's context, the two are equal or of unequal length, a token id does not
             exist, an answer is not one token, or answer and distractor are the same.
     """
-    clean, corrupted = (_tokens(model, text, name) for text, name in [(pair.clean, "clean"), (pair.corrupted, "corrupted")])
+    clean, corrupted = (tokenize_prompt(model, text, name) for text, name in [(pair.clean, "clean"), (pair.corrupted, "corrupted")])
     _check_lengths(model, clean, corrupted)
-    answers, distractors = _answers(model, pair.answer, "answer"), _answers(model, pair.distractor, "distractor")
+    if feed_answer:
+        answers = _pieces(model, pair.answer)
+        clean, corrupted, distractors = [*clean, *answers[:-1]], [*corrupted, *answers[:-1]], ()
+    else:
+        answers, distractors = _answers(model, pair.answer, "answer"), _answers(model, pair.distractor, "distractor")
     if set(answers) & set(distractors):
         both = _join_texts(model, tuple(set(answers) & set(distractors)))
         raise PromptError(
@@ -81,7 +88,8 @@ def tokenize_pair(model: Model, pair: PromptPair) -> TokenPair:
     )
 
 
-def _tokens(model: Model, text: Text, name: str) -> list[int]:
+def tokenize_prompt(model: Model, text: Text, name: str) -> list[int]:
+    """Token ids of a prompt, checked; `name` is what errors call it."""
     tokens = model.encode(text) if isinstance(text, str) else [int(token) for token in text]
     if not tokens or text == "":
         raise PromptError(f"The {name} prompt is empty.", "Give a text, or a list of token ids.")
@@ -111,6 +119,17 @@ def _check_lengths(model: Model, clean: list[int], corrupted: list[int]) -> None
             f"The clean prompt has {len(clean)} tokens and the corrupted one {len(corrupted)}, so positions do not correspond:\n{shown}\n",
             "Choose words of equally many tokens.",
         )
+
+
+def _pieces(model: Model, answer: Answer | None) -> tuple[int, ...]:
+    """The tokens of an answer that is fed in: a text of any length, or token ids."""
+    if isinstance(answer, str) and answer:
+        return tuple(model.encode(answer, special=False))
+    if isinstance(answer, int) or (isinstance(answer, Sequence) and answer and all(isinstance(token, int) for token in answer)):
+        return _answers(model, answer, "answer")
+    raise PromptError(
+        f"The metric answer_log_prob needs an answer, and was given {answer!r}.", "Give answer= to PromptPair: a text or token ids."
+    )
 
 
 def _answers(model: Model, answer: Answer | None, name: str) -> tuple[int, ...]:

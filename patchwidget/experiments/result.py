@@ -1,6 +1,6 @@
 """The values of a sweep with everything needed to read them: axes, baselines, checks and where they come from."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,34 +21,42 @@ class PatchResult:
 
     Attributes:
         values: the metric of each patched run, as it is; float32, labelled axes such as (layer, pos). NaN where a cell is not known.
-        clean, corrupted: the metric of the two runs without a patch.
+        clean, corrupted: the metric of the two runs without a patch; arrays over the axis `pair` where there are several pairs.
         state: uint8 of the same shape: 0 pending, 1 exact, 2 estimate, 3 not measurable.
         checks: what the numbers were checked by; empty while the sweep is not complete.
         noise: how far a number can be off, in units of the metric.
         info: where the numbers come from: model, site, direction, metric, dtype, tokens, executor...
+        others: the results of further metrics of the same runs, by name.
     """
 
     values: xr.DataArray
-    clean: float
-    corrupted: float
+    clean: float | xr.DataArray
+    corrupted: float | xr.DataArray
     state: np.ndarray
     checks: list[Check]
     noise: float
     info: dict[str, Any] = field(default_factory=dict)
+    others: dict[str, "PatchResult"] = field(default_factory=dict)
+
+    def __getitem__(self, metric: str) -> "PatchResult":
+        """The result of one metric of the same runs."""
+        return self if metric == self.info.get("metric") else self.others[metric]
 
     @property
     def reason(self) -> str | None:
         """Why there is no recovery, or None: clean and corrupted do not differ, or a baseline is not a number."""
-        if not np.isfinite([self.clean, self.corrupted]).all():
-            return f"A baseline is not a number (clean {self.clean}, corrupted {self.corrupted}), so recovery has no meaning."
-        if abs(self.clean - self.corrupted) <= self.noise:
-            return f"Both prompts give the same {self.info.get('metric', 'metric')} ({self.clean:.4g}), so there is nothing to recover."
+        if not np.isfinite(np.append(self.clean, self.corrupted)).all():
+            return f"A baseline is not a number (clean {_number(self.clean)}, corrupted {_number(self.corrupted)}), so recovery has no meaning."
+        if np.max(np.abs(self._difference)) <= self.noise:
+            return (
+                f"Both prompts give the same {self.info.get('metric', 'metric')} ({_number(self.clean)}), so there is nothing to recover."
+            )
         return None
 
     @property
     def recovery(self) -> xr.DataArray:
         """(patched - corrupted) / (clean - corrupted): 0 is the corrupted run, 1 the clean one; not clipped. NaN if there is a `reason`."""
-        gap = np.nan if self.reason else self.clean - self.corrupted
+        gap = xr.where(abs(self._difference) > self.noise, self._difference, np.nan) if self.reason is None else np.nan
         return ((self.values - self.corrupted) / gap).rename("recovery")
 
     @property
@@ -59,8 +67,26 @@ class PatchResult:
     @property
     def noise_floor(self) -> float:
         """The size of recovery below which a cell can't be told from 0."""
-        gap = abs(self.clean - self.corrupted)
+        gap = float(np.mean(np.abs(self._difference)))
         return self.noise / gap if gap > 0 else float("nan")
+
+    def mean(self) -> "PatchResult":
+        """The mean over pairs; its recovery is that of the mean metric. A result of one pair is its own mean."""
+        if "pair" not in self.values.dims:
+            return self
+        state = np.where((self.state == NOT_MEASURABLE).all(0), NOT_MEASURABLE, np.where((self.state == PENDING).any(0), PENDING, EXACT))
+        return replace(
+            self,
+            values=self.values.mean("pair", skipna=True),
+            clean=float(np.mean(self.clean)),
+            corrupted=float(np.mean(self.corrupted)),
+            state=state.astype(np.uint8),
+            others={name: other.mean() for name, other in self.others.items()},
+        )
+
+    @property
+    def _difference(self) -> float | xr.DataArray:
+        return self.clean - self.corrupted
 
     @property
     def complete(self) -> bool:
@@ -74,8 +100,9 @@ class PatchResult:
     def to_frame(self) -> pd.DataFrame:
         """A tidy table, one row per cell: the axes, the token where there are positions, value, recovery and state."""
         frame = pd.DataFrame(self.values.to_dataframe(name="value").reset_index()[[*self.values.dims, "value"]])
-        if "pos" in self.values.dims:
-            frame.insert(list(frame.columns).index("pos") + 1, "token", [self.info["tokens"][p] for p in frame["pos"]])
+        tokens = self.info.get("tokens")
+        if tokens and "pos" in self.values.dims and frame["pos"].dtype.kind == "i":
+            frame.insert(list(frame.columns).index("pos") + 1, "token", [tokens[p] for p in frame["pos"]])
         frame["recovery"] = self.recovery.to_numpy().ravel()
         frame["state"] = np.array(["pending", "exact", "estimate", "not measurable"])[self.state.ravel()]
         return frame
@@ -101,5 +128,9 @@ class PatchResult:
         failed = "" if self.ok else f", FAILED: {', '.join(check.name for check in self.checks if not check.ok)}"
         return (
             f"PatchResult({self.info.get('site')}, {shape}, {self.info.get('direction')}, {self.info.get('metric')}: "
-            f"clean {self.clean:.3f}, corrupted {self.corrupted:.3f}{known}{failed})"
+            f"clean {_number(self.clean)}, corrupted {_number(self.corrupted)}{known}{failed})"
         )
+
+
+def _number(value: float | xr.DataArray) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else f"{float(np.mean(value)):.3f} on average"

@@ -1,7 +1,6 @@
 """One sweep under way: its cells arrive in batches, and what is known can be looked at, at any time."""
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,8 +10,7 @@ import numpy as np
 from patchwidget.engine.cells import Cell, Edit
 
 from .checks import Check, full_patch_check, identity_check, reached_check
-from .plan import Plan
-from .result import EXACT, PatchResult
+from .result import EXACT, NOT_MEASURABLE, PENDING, PatchResult
 
 if TYPE_CHECKING:
     from .experiment import Experiment
@@ -20,10 +18,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class SweepBatch:
-    """Newly known cells: `index` int64 flat C-order indices into the sweep's shape, `values` float32, the metric as it is."""
+    """Newly known cells: `index` int64 flat C-order indices into the sweep's shape, `values` float32, the first metric as it is."""
 
     index: np.ndarray
     values: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """How the cells of a sweep are laid out: its axes and their labels, and what to print to compute it again."""
+
+    site: str
+    dims: tuple[str, ...]
+    coords: dict[str, list]
+    shape: tuple[int, ...]
+    info: dict
 
 
 class Sweep:
@@ -36,64 +45,73 @@ class Sweep:
         total, done: how many cells there are and how many are known.
     """
 
-    def __init__(self, experiment: "Experiment", plan: Plan, executor: str) -> None:
-        self.experiment, self.plan, self.executor = experiment, plan, executor
-        self.dims, self.coords, self.shape = plan.dims, plan.coords, plan.shape
-        self.total = int(np.prod(plan.shape))
-        self.started = time.time()
-        self._values = np.full(self.total, np.nan, np.float32)
-        self._state = np.zeros(self.total, np.uint8)
+    def __init__(self, experiment: "Experiment", layout: Layout, make_cells: Callable[[], list[Cell | None]], executor: str) -> None:
+        """`make_cells` gives one cell for each place of the layout in C order; None where a prompt has no such place."""
+        self.experiment, self.layout, self.executor = experiment, layout, executor
+        self.dims, self.coords, self.shape = layout.dims, layout.coords, layout.shape
+        self.total = int(np.prod(layout.shape))
+        self._make_cells = make_cells
+        self._values = np.full((self.total, len(experiment.metrics)), np.nan, np.float32)
+        self._state = np.full(self.total, PENDING, np.uint8)
         self._checks: list[Check] = []
         self._noise = 0.0
-        self._batches: Iterator[SweepBatch] = self._run()
+        self._batches = self._run()
 
     @property
     def done(self) -> int:
-        return int((self._state == EXACT).sum())
+        return int((self._state != PENDING).sum())
 
     def __iter__(self) -> Iterator[SweepBatch]:
         return self._batches
 
     def close(self) -> None:
         """Stop: what is done stays."""
-        self._batches.close()  # type: ignore[attr-defined]
+        self._batches.close()
 
     @property
     def result(self) -> PatchResult:
         """What is known so far; cells that are not done are NaN."""
-        return self.experiment.make_result(self.plan, self._values.copy(), self._state.copy(), self._checks, self._noise, self.executor)
+        return self.experiment.make_result(self.layout, self._values.copy(), self._state.copy(), self._checks, self._noise, self.executor)
 
-    def _run(self) -> Iterator[SweepBatch]:
-        experiment, plan = self.experiment, self.plan
-        source = experiment.recording(experiment.source, plan.site.name)
-        executor = experiment.make_executor(self.executor)
-        cells = plan.cells(lambda layer: source.at(plan.site.name, layer), experiment.pair.first_difference)
-        proofs = self._proof_cells()
+    def _run(self) -> Generator[SweepBatch, None, None]:
+        made = self._make_cells()
+        self.executor = self.experiment.choose_executor(self.executor)
+        executor = self.experiment.make_executor(self.executor)
+        self._state[[place for place, cell in enumerate(made) if cell is None]] = NOT_MEASURABLE
+        places = [place for place, cell in enumerate(made) if cell is not None]
+        cells = [cell for cell in made if cell is not None]
         proven: dict[int, float] = {}
-        with closing(executor.run([*cells, *proofs])) as batches:  # type: ignore[type-var]
+        with closing(executor.run([*cells, *self._proof_cells(cells)])) as batches:
             for batch in batches:
-                found = zip(batch.cells, batch.values.tolist(), strict=True)
-                known = [(number, value) for number, value in found if number < self.total or proven.update({number - self.total: value})]
+                values = batch.values.numpy()
+                known = [i for i, number in enumerate(batch.cells) if number < len(places)]
+                proven |= {number - len(places): float(values[i, 0]) for i, number in enumerate(batch.cells) if number >= len(places)}
                 if known:
-                    yield self._keep(known)
+                    yield self._keep(np.array([places[batch.cells[i]] for i in known], np.int64), values[known])
         self._checks, self._noise = self._judge(proven, executor.missed)
 
-    def _keep(self, known: list[tuple[int, float]]) -> SweepBatch:
-        index = np.array([number for number, _ in known], np.int64)
-        values = np.array([value for _, value in known], np.float32)
+    def _keep(self, index: np.ndarray, values: np.ndarray) -> SweepBatch:
         self._values[index], self._state[index] = values, EXACT
-        return SweepBatch(index, values)
+        return SweepBatch(index, values[:, 0])
 
-    def _proof_cells(self) -> list[Cell]:
+    def _proof_cells(self, cells: Sequence[Cell]) -> list[Cell]:
         """Two more cells that go the same way as the others, and whose values are known beforehand: nothing changed, everything changed."""
-        experiment, site = self.experiment, self.plan.site.name
-        layer = self.plan.coords["layer"][len(self.plan.coords["layer"]) // 2]
-        positions = tuple(range(experiment.pair.first_difference, experiment.pair.length))
-        own = experiment.recording(experiment.base, site).at(site, layer)[list(positions)]
+        experiment, pair = self.experiment, self.experiment.pair
+        measured = [cell for cell in cells if cell.edits and cell.base == 0]
+        edits = measured[len(measured) // 2].edits if measured else ()
+        positions = tuple(range(pair.first_difference, pair.length))
+
+        def own(edit: Edit) -> Edit:
+            recorded = experiment.recording(experiment.base, edit.site.removesuffix("_per_head")).at
+            value = recorded(edit.site.removesuffix("_per_head"), edit.layer)[list(positions)]
+            if edit.site.endswith("_per_head"):
+                value = value[:, (edit.index or 0) * value.shape[1] // experiment.model.n_heads]
+                return Edit(edit.site, edit.layer, positions, value, edit.index)
+            return Edit(edit.site, edit.layer, positions, value)
+
+        layer = edits[0].layer if edits else 0
         other = experiment.recording(experiment.source).resid[layer][list(positions)]
-        heads = range(own.shape[1]) if own.ndim == 3 else [None]
-        identity = [Edit(site, layer, positions, own if head is None else own[:, head], head) for head in heads]
-        return [Cell(tuple(identity)), Cell((Edit("resid_pre", layer, positions, other),))]
+        return [Cell(tuple(own(edit) for edit in edits)), Cell((Edit("resid_pre", layer, positions, other),))]
 
     def _judge(self, proven: dict[int, float], missed: set[tuple[str, int]]) -> tuple[list[Check], float]:
         experiment = self.experiment

@@ -98,17 +98,16 @@ class Model:
         """One token as text, with its leading space; its number where there is no tokenizer."""
         return self.tokenizer.decode([token], clean_up_tokenization_spaces=False) if self.tokenizer is not None else str(token)
 
-    def logits_at(self, tokens: torch.Tensor, position: int) -> torch.Tensor:
-        """The model's own logits after each prompt, float32 [prompts, vocabulary], at one position.
+    def logits_at(self, tokens: torch.Tensor, positions: tuple[int, ...]) -> torch.Tensor:
+        """The model's own logits after each prompt, float32 [prompts, positions, vocabulary].
 
         Args:
             tokens: ids, [prompts, T].
         """
-        position %= tokens.shape[1]
+        keep = torch.tensor(positions, device=tokens.device) % tokens.shape[1]
         if "logits_to_keep" in signature(self.hf.forward).parameters:
-            keep = torch.tensor([position], device=tokens.device)
-            return self.hf(input_ids=tokens, use_cache=False, logits_to_keep=keep).logits[:, 0].float()
-        return self.hf(input_ids=tokens, use_cache=False).logits[:, position].float()
+            return self.hf(input_ids=tokens, use_cache=False, logits_to_keep=keep).logits.float()
+        return self.hf(input_ids=tokens, use_cache=False).logits[:, keep].float()
 
     def check_ready(self) -> None:
         """Raise ModelError where runs of this model would not repeat, or not mean anything: dropout on, weights not a number."""

@@ -4,19 +4,20 @@ import numpy as np
 import pytest
 
 import patchwidget as pw
-from tests.zoo import CLEAN, PACKED, PARALLEL, telling_pair, tiny_experiment, tiny_model
+from tests.zoo import CLEAN, EXPERTS, PACKED, PARALLEL, telling_pair, tiny_experiment, tiny_model
 
-SITES = ["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z"]
+SITES = ["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "q", "k", "v", "pattern", "mlp_post"]
 
 
 def disagreement(experiment: pw.Experiment, site: str, **options) -> float:
-    """The largest difference between the executors, in units of the largest change that a patch makes."""
+    """The largest difference between the executors, in units of the two runs' difference."""
     packed, hooked = (experiment.sweep(site, executor=executor, **options) for executor in ("packed", "hooked"))
     assert packed.ok, packed.checks
     assert hooked.ok, hooked.checks
+    gap = abs(experiment.baselines.clean - experiment.baselines.corrupted)
     change = np.abs(hooked.values.to_numpy() - experiment.value_of(experiment.base)).max()
-    assert change > 0.01  # the patches do something
-    return float(np.abs(packed.values.to_numpy() - hooked.values.to_numpy()).max() / change)
+    assert change > 1e-3 * gap  # the patches do something
+    return float(np.abs(packed.values.to_numpy() - hooked.values.to_numpy()).max() / gap)
 
 
 @pytest.mark.parametrize("architecture", PACKED)
@@ -27,8 +28,29 @@ def test_on_every_site(architecture):
             with pytest.raises(pw.SiteError, match="side by side"):
                 experiment.sweep(site)
             continue
+        if site == "mlp_post" and architecture in EXPERTS:
+            with pytest.raises(pw.SiteError, match="mixture of experts"):
+                experiment.sweep(site)
+            continue
+        few = {"neurons": [0, 17, 63]} if site == "mlp_post" else {}
+        assert disagreement(experiment, site, **few) < 1e-4, site
+        assert disagreement(experiment, site, positions="all", **few) < 1e-4, site
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama", "gemma2", "gpt_oss", "gpt_bigcode", "qwen3"])
+def test_keys_and_values_as_one_head_sees_them(architecture):
+    experiment = tiny_experiment(architecture)
+    for site in ("k_per_head", "v_per_head"):
         assert disagreement(experiment, site) < 1e-4, site
-        assert disagreement(experiment, site, positions="all") < 1e-4, site
+    if experiment.model.n_kv_heads == experiment.model.n_heads:
+        seen, own = (experiment.sweep(site, positions="all").values.to_numpy() for site in ("k_per_head", "k"))
+        np.testing.assert_allclose(seen, own, atol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama", "gemma2", "phi"])
+def test_single_entries_of_patterns(architecture):
+    experiment = tiny_experiment(architecture)
+    assert disagreement(experiment, "pattern", positions="entries", layers=[1, 3], heads=[0, 2]) < 1e-4
 
 
 @pytest.mark.parametrize("positions", [[7], [4, 11], [2, 5, 6]])
@@ -50,8 +72,11 @@ def test_with_grouped_queries(kv_heads):
 
 def test_on_the_default_model(ioi):
     for site in SITES:
-        few = {"layers": [0, 14, 29], "heads": [0, 8]} if site == "z" else {"layers": [0, 14, 29]}
-        assert disagreement(ioi, site, **few) < 1e-4, site
+        axis = {"z": "heads", "q": "heads", "pattern": "heads", "k": "heads", "v": "heads", "mlp_post": "neurons"}.get(site)
+        few = {axis: [0, 2]} if axis else {}
+        if site == "mlp_post":  # two neurons do too little for a relative error
+            few["neurons"] = [list(range(0, 1536, 2))]
+        assert disagreement(ioi, site, layers=[0, 14, 29], positions=[[9], [13]], **few) < 1e-4, site
 
 
 def test_a_pair_that_differs_in_its_first_token():

@@ -18,6 +18,15 @@ GRIDS = {
     "mlp_out": ("mlp_out", "each"),
     "attn_head_out_all_pos": ("z", "all"),
     "attn_head_out_by_pos": ("z", "each"),
+    "attn_head_q_all_pos": ("q", "all"),
+    "attn_head_q_by_pos": ("q", "each"),
+    "attn_head_k_all_pos": ("k", "all"),
+    "attn_head_k_by_pos": ("k", "each"),
+    "attn_head_v_all_pos": ("v", "all"),
+    "attn_head_v_by_pos": ("v", "each"),
+    "attn_head_pattern_all_pos": ("pattern", "all"),
+    "attn_head_pattern_by_pos": ("pattern", "each"),
+    "attn_head_pattern_dest_src_pos": ("pattern", "entries"),
 }
 
 

@@ -58,7 +58,7 @@ def test_both_directions():
     assert float(forth.recovery[0]) == pytest.approx(1, abs=1e-4)  # the whole stream replaced: the clean run
     assert float(back.recovery[0]) == pytest.approx(0, abs=1e-4)  # ... the corrupted run
     assert float(forth.effect[0]) == pytest.approx(float(back.effect[0]), abs=1e-4)
-    swapped = pw.Experiment(tiny_model(), pw.PromptPair(CORRUPTED, CLEAN, noise.prompts.answer, noise.prompts.distractor))
+    swapped = pw.Experiment(tiny_model(), pw.PromptPair(CORRUPTED, CLEAN, noise.prompts[0].answer, noise.prompts[0].distractor))
     np.testing.assert_allclose(noise.sweep("z").values, swapped.sweep("z").values, atol=1e-5)
 
 
@@ -104,7 +104,7 @@ def test_what_does_not_exist():
         ({"site": "z", "heads": [4]}, "Head 4 does not exist"),
         ({"site": "resid_pre", "heads": [0]}, "not divided into heads"),
         ({"site": "resid_pre", "positions": [12]}, "Position 12 does not exist: the prompts have positions 0 to 11"),
-        ({"site": "resid_pre", "positions": []}, "empty list of positions"),
+        ({"site": "resid_pre", "positions": []}, "empty list was given where positions were expected"),
         ({"site": "resid_pre", "positions": "some"}, "positions='some' is not known"),
     ]:
         with pytest.raises(pw.SiteError, match=match):

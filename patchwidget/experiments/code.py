@@ -1,0 +1,43 @@
+"""The lines of Python that compute a sweep again."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from .prompts import PromptPair
+
+if TYPE_CHECKING:
+    from .experiment import Experiment
+
+_DEFAULTS = {"layers": None, "positions": "each", "heads": None, "neurons": None, "window": 1, "operator": "replace", "source": None}
+
+
+def code_of(experiment: "Experiment", site: str, options: Mapping[str, Any]) -> str:
+    """A script for one sweep; what can't be written down (a function, a tensor) stands there by its name."""
+    pairs = [_pair(pair) for pair in experiment.prompts]
+    pair = f"[{', '.join(pairs)}]" if experiment.several else pairs[0]
+    metrics = [repr(metric) if isinstance(metric, str) else name for name, metric in experiment.metrics.items()]
+    metric = metrics[0] if len(metrics) == 1 else f"[{', '.join(metrics)}]"
+    given = "".join(
+        f", {name}={_shown(value)}" for name, value in options.items() if value is not _DEFAULTS[name] and value != _DEFAULTS[name]
+    )
+    return (
+        "import patchwidget as pw\n\n"
+        f"model = {experiment.model.code}\n"
+        f"pair = {pair}\n"
+        f"exp = pw.Experiment(model, pair, metric={metric}, direction={experiment.direction!r})\n"
+        f"result = exp.sweep({site!r}{given})\n"
+    )
+
+
+def _pair(pair: PromptPair) -> str:
+    return f"pw.PromptPair({', '.join(f'{name}={_shown(getattr(pair, name))}' for name in ('clean', 'corrupted', 'answer', 'distractor'))})"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return "source"
+    if isinstance(value, Sequence | range) and not isinstance(value, str):
+        return repr([list(item) if isinstance(item, Sequence) and not isinstance(item, str) else item for item in value])
+    return repr(value) if type(value).__module__ == "builtins" else f"pw.{value!r}"

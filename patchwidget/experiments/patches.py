@@ -1,0 +1,102 @@
+"""Single patches, to be applied together in one run."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from patchwidget.engine.cells import Edit
+from patchwidget.engine.sites import axis_size, check_site, find_site
+from patchwidget.errors import SiteError
+from patchwidget.models.model import Model
+
+from .sources import Source, Values
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """One activation, or part of it, to be replaced.
+
+    Attributes:
+        site, layer: where.
+        pos: a position, several, or None for all of them; for patterns, destinations.
+        head: a head (a key/value head of k and v), several, or None for all.
+        neuron: a neuron of mlp_post, several, or None for all.
+        src_pos: only these sources of a pattern.
+        source: with what (see `Experiment.sweep`); None for the other run's activation.
+        source_pos: take the source's activations from these positions instead of the same ones; as many as `pos`, or one for all.
+        operator: "replace" or "add".
+    """
+
+    site: str
+    layer: int
+    pos: int | Sequence[int] | None = None
+    head: int | Sequence[int] | None = None
+    neuron: int | Sequence[int] | None = None
+    src_pos: int | Sequence[int] | None = None
+    source: Source | None = None
+    source_pos: int | Sequence[int] | None = None
+    operator: str = "replace"
+
+    def edits(self, model: Model, length: int, values_of: Callable[[Source | None], Values]) -> list[Edit]:
+        """The patch as edits of a prompt of this length.
+
+        Raises:
+            SiteError: it names something that does not exist.
+        """
+        check_site(model, self.site, self.layer)
+        site = find_site(self.site)
+        positions = _several(self.pos, length, "Position", "the prompt has positions") or tuple(range(length))
+        taken = self._source_positions(positions, length)
+        value = values_of(self.source)(self.site, self.layer)[list(taken)]
+        columns = self._columns(positions, length)
+        chosen = self.neuron if site.axis == "neuron" else self.head
+        if (self.neuron if site.axis != "neuron" else None) is not None or (chosen is not None and site.axis is None):
+            raise SiteError(f"{self.site} is not divided into what the patch names.", "heads: z, q, k, v, pattern; neurons: mlp_post.")
+        indices = _several(chosen, axis_size(model, site, self.layer) or 0, "Head or neuron", f"{self.site} has")
+        if indices is None and self.site.endswith("_per_head"):
+            indices = tuple(range(model.n_heads))
+        per_group = model.n_heads // model.n_kv_heads if self.site.endswith("_per_head") else 1
+        parts = [(None, value)] if indices is None else [(index, value[:, index // per_group]) for index in indices]
+        return [self._edit(positions, index, _columns_of(part, columns), columns) for index, part in parts]
+
+    def _edit(self, positions: tuple[int, ...], index: int | None, value: Tensor, columns: tuple[int, ...] | None) -> Edit:
+        return Edit(self.site, self.layer, positions, value, index, columns, self.operator)
+
+    def _source_positions(self, positions: tuple[int, ...], length: int) -> tuple[int, ...]:
+        taken = _several(self.source_pos, length, "Source position", "the prompt has positions")
+        if taken is None:
+            return positions
+        if len(taken) not in (1, len(positions)):
+            raise SiteError(f"{len(taken)} source positions were given for {len(positions)} positions.", "Give as many, or one for all.")
+        return taken if len(taken) == len(positions) else taken * len(positions)
+
+    def _columns(self, positions: tuple[int, ...], length: int) -> tuple[int, ...] | None:
+        columns = _several(self.src_pos, length, "Source position", "the prompt has positions")
+        if columns is not None and self.site != "pattern":
+            raise SiteError(
+                f"src_pos belongs to patterns, and the patch is of {self.site}.", "Use source_pos to copy from another position."
+            )
+        if columns is not None and max(columns) > min(positions):
+            raise SiteError(
+                f"Position {min(positions)} can't attend to position {max(columns)}, which comes later.", "Choose earlier sources."
+            )
+        if columns is not None and self.head is None:
+            raise SiteError("Single entries of a pattern belong to a head, and none was given.", "Give head=.")
+        return columns
+
+
+def _columns_of(value: Tensor, columns: tuple[int, ...] | None) -> Tensor:
+    return value if columns is None else value[:, list(columns)]
+
+
+def _several(value: int | Sequence[int] | None, size: int, what: str, range_of: str) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    found = (value,) if isinstance(value, int) else tuple(int(x) for x in value)
+    for item in found:
+        if not 0 <= item < size:
+            raise SiteError(f"{what} {item} does not exist: {range_of} 0 to {size - 1}.", "Choose one of these.")
+    if not found:
+        raise SiteError(f"{what}: an empty list was given.", "Leave it out to take all.")
+    return found
