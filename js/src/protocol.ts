@@ -45,8 +45,8 @@ const pair = v.object({
 const topTokens = v.array(v.tuple([v.string(), v.number()]));
 
 const baselines = v.object({
-  clean: v.number(),
-  corrupted: v.number(),
+  clean: nullable(v.number()),
+  corrupted: nullable(v.number()),
   clean_top: topTokens,
   corrupted_top: topTokens,
 });

@@ -119,7 +119,9 @@ function placed(state: LabState, view: View): LabState {
   const old = state.views[slot];
   const next = { ...state, views: { ...state.views, [slot]: view }, problems: without(state.problems, slot) };
   if (!old || old.id === view.id) return next;
-  next.retired = new Set(state.retired).add(old.id);
+  const orphan = slot === "detail" ? state.views.attention : null; // an attention row belongs to the heads it was chosen from
+  if (orphan) next.views.attention = null;
+  next.retired = new Set([...state.retired, old.id, ...(orphan ? [orphan.id] : [])]);
   if (old.kind === "grid" && old.done > 0) next.before = { ...state.before, [slot]: old };
   return next;
 }

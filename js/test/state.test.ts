@@ -33,6 +33,14 @@ describe("the state", () => {
     expect(main?.checks[0]?.ok).toBe(true);
   });
 
+  it("drops an attention row when other heads take the place of its own", () => {
+    const before = stateAfter("hello", "result", "progress_open", "result_attention");
+    const opened = parsed("progress_open") as Extract<ReturnType<typeof parsed>, { type: "progress" }>;
+    const after = received(before, { ...opened, view: "v4", open: { ...opened.open, id: "v4" } as typeof opened.open });
+    expect(after.views.detail?.id).toBe("v4");
+    expect(after.views.attention).toBeNull();
+  });
+
   it("puts a grid with a parent beside, and attention under it", () => {
     const state = stateAfter("hello", "result", "progress_open", "result_attention");
     expect(state.views.main?.id).toBe("v1");

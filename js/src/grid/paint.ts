@@ -77,7 +77,7 @@ function paintColours(context: CanvasRenderingContext2D, { layout, pixels, theme
 }
 
 /** A cell without effect is a smaller tile. */
-const inset = (side: number) => Math.min(2, side / 4);
+const inset = (side: number) => Math.min(1, side / 4);
 
 /** The signs of all cells of one kind are one path: thousands of cells cost a few strokes. */
 function paintSigns(context: CanvasRenderingContext2D, { layout, view, theme, scroll }: Picture): void {

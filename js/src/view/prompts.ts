@@ -23,12 +23,12 @@ export function createPrompts() {
   const showBaselines = memo(({ pair, known, metric }: { pair: Pair; known: Baselines | null; metric: string }) => {
     const name = () =>
       metric === "logit_diff" ? [bdi(pair.answer), " − ", bdi(pair.distractor)] : [metricName(metric)];
-    const line = (run: string, value: number | undefined) =>
+    const line = (run: string, value: number | null | undefined) =>
       h(
         "span",
         { class: "pw-baseline", "data-run": run },
         h("span", {}, ...name()),
-        h("b", {}, value === undefined ? "…" : signed(value, 2)),
+        h("b", {}, value === undefined ? "…" : signed(value ?? Number.NaN, 2)),
       );
     baselines.replaceChildren(line("clean", known?.clean), line("corrupted", known?.corrupted));
     next.replaceChildren(...nextTokens("clean", known?.clean_top), ...nextTokens("corrupted", known?.corrupted_top));
