@@ -32,7 +32,8 @@ def main() -> None:
     parser.add_argument("--one", type=int, nargs=2, metavar=("LAYERS", "TOKENS"), help="measure one, and print it as JSON")
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measured(*options.one, options.repeat)))
+        layers, tokens = options.one
+        print(json.dumps(measured(layers, tokens, options.repeat)))
         return
     print_row("layers", "tokens", "cells", "predicted", "seconds", "µs for each predicted", "model, MB", "peak above it, MB")
     print_row(*["---"] * 8)
