@@ -164,8 +164,8 @@ def task_of(model: Model, row: Row) -> Task:
     points = [fixed | dict(zip(sweep.dims, point, strict=True)) for point in product(*(sweep.coords[dim] for dim in sweep.dims))]
     return Task(
         row.site,
-        experiment.pair.clean,
-        experiment.pair.corrupted,
+        [int(token) for token in experiment.pair.clean],
+        [int(token) for token in experiment.pair.corrupted],
         experiment.pair.answers[0],
         experiment.pair.distractors[0],
         {"resid_pre": 0, "mlp_post": 1}.get(row.site, model.d_head),

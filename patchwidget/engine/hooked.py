@@ -31,7 +31,7 @@ class HookedExecutor:
         missed: (site, layer) pairs that were to be patched and that the model never passed.
     """
 
-    def __init__(self, model: Model, prompts: Sequence[Sequence[int]], measures: Sequence[Measure], max_rows: int = 512) -> None:
+    def __init__(self, model: Model, prompts: Sequence[Sequence[int] | Tensor], measures: Sequence[Measure], max_rows: int = 512) -> None:
         self.model, self.prompts, self.measures, self.max_rows = model, prompts, measures, max_rows
         self.missed: set[tuple[str, int]] = set()
 
@@ -50,11 +50,13 @@ class HookedExecutor:
     @torch.no_grad()
     def _forward(self, cells: Sequence[Cell]) -> Tensor:
         prompt, measure = self.prompts[cells[0].base], self.measures[cells[0].base]
-        tokens = torch.tensor([list(prompt)] * len(cells), device=self.model.device)
+        single = self.model.inputs(prompt)
+        tokens = single.expand(len(cells), *single.shape[1:])
+        length = 1 if single.ndim == 2 and single.is_floating_point() else single.shape[1]
         edits = EditTable(enumerate(cells))
 
         def rows_of(cell: int, positions: Sequence[int]) -> list[int]:
-            return [cell * len(prompt) + position for position in positions]
+            return [cell * length + position for position in positions]
 
         def attend(own: Any, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kw: Any) -> Any:
             layer = layers[module]
@@ -62,7 +64,8 @@ class HookedExecutor:
             function = lambda q, k, v: own(module, q, k, v, mask, **kw)  # noqa: E731
             return attend_edited(function, query, key, value, edits, layer, range(len(cells)), rows_of), None
 
-        layers = {block.attention: layer for layer, block in enumerate(self.model.anatomy.blocks)}
+        blocks = self.model.anatomy.blocks if self.model.has_blocks else ()
+        layers = {block.attention: layer for layer, block in enumerate(blocks)}
         inside = any(site in ATTENTION_SITES for site, _ in edits.places)
         with self.model.lock, Hooks() as hooks, intercepted(self.model.hf, attend) if inside else nullcontext():
             for place in edits.places:

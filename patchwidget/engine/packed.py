@@ -33,7 +33,7 @@ from .measure import Measure
 from .readout import read_logits
 from .recording import Recording
 from .rows import join_arguments, pick_arguments
-from .sites import ATTENTION_SITES, SITES, find_tap
+from .sites import ATTENTION_SITES, find_site, find_tap
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,7 @@ class PackedExecutor:
             return _Planned(number, replace(cell, edits=()), n_layers, "block", (), 0)
         layer = min(edit.layer for edit in edits)
         first = [edit for edit in edits if edit.layer == layer]
-        reach = {SITES[edit.site].enters for edit in first}
+        reach = {find_site(edit.site).enters for edit in first}
         enters = next(kind for kind in ("block", "attention", "after") if kind in reach)
         entry = tuple(sorted({position for edit in first for position in edit.positions}))
         start = min(min(edit.positions) for edit in edits)
@@ -267,7 +267,7 @@ def _as_block_input(edit: Edit) -> Edit:
 
 def _cut(edit: Edit, measured: tuple[int, ...], n_layers: int) -> Edit | None:
     """The part of an edit that can reach the measured positions: nothing after them, and where no attention follows only their rows."""
-    last = edit.layer == n_layers or (edit.layer == n_layers - 1 and SITES[edit.site].enters != "block")
+    last = edit.layer == n_layers or (edit.layer == n_layers - 1 and find_site(edit.site).enters != "block")
     keep = [i for i, p in enumerate(edit.positions) if p in measured or (p < measured[-1] and not last)]
     if len(keep) == len(edit.positions):
         return edit

@@ -1,6 +1,6 @@
 """One run of a prompt, written down: what patches take their values from, and what the packed executor stands on."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from patchwidget.models.model import Model
 from patchwidget.models.trace import main_input, main_tensor
 
 from .access import on_read
-from .sites import ATTENTION_SITES, find_tap
+from .sites import ATTENTION_SITES, find_tap, layers_with
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class Recording:
     """What one run of one prompt went through.
 
     Attributes:
-        tokens: [1, T].
+        tokens: [1, T], or another network's input.
         resid: the residual stream entering each block and leaving the last one, n_layers + 1 tensors [T, d_model].
         calls: the arguments each block was called with, beside the hidden states.
         attention: one record per layer; empty where attention can't be intercepted.
@@ -59,16 +59,16 @@ class Recording:
 
 
 @torch.no_grad()
-def record(model: Model, tokens: Iterable[int], sites: Collection[str] = (), positions: tuple[int, ...] = (-1,)) -> Recording:
+def record(model: Model, tokens: Sequence[int] | Tensor, sites: Collection[str] = (), positions: tuple[int, ...] = (-1,)) -> Recording:
     """Run a prompt once and write it down.
 
     Args:
-        tokens: token ids, T of them.
+        tokens: token ids, T of them; or a tensor without a batch axis for a network that takes no tokens.
         sites: the sites to keep, in every layer, beside the residual stream; not the per-head views of keys and values.
         positions: where the logits are kept.
     """
-    recording = Recording(torch.tensor([list(tokens)], device=model.device))
-    anatomy = model.anatomy
+    recording = Recording(model.inputs(tokens))
+    blocks = model.anatomy.blocks if model.has_blocks else ()
     attention_sites = [site for site in sites if site in ATTENTION_SITES]
     module_sites = [site for site in sites if site not in ATTENTION_SITES]
 
@@ -88,11 +88,13 @@ def record(model: Model, tokens: Iterable[int], sites: Collection[str] = (), pos
         return output, pattern
 
     with model.lock, Hooks() as hooks, intercepted(model.hf, attend):
-        for layer, block in enumerate(anatomy.blocks):
+        for block in blocks:
             hooks.before(block.module, enter)
-            for site in module_sites:
+        if blocks:
+            hooks.after(blocks[-1].module, leave)
+        for site in module_sites:
+            for layer in layers_with(model, site):
                 on_read(hooks, find_tap(model, site, layer), partial(recording.sites.__setitem__, (site, layer)))
-        hooks.after(anatomy.blocks[-1].module, leave)
         logits = model.logits_at(recording.tokens, positions)[0]
     return replace(recording, logits=logits)
 

@@ -1,12 +1,13 @@
 """The places in a decoder that can be read and patched, in TransformerLens's words, and where each one is found in a model."""
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from patchwidget.errors import SiteError
-from patchwidget.models.anatomy import Block
+from patchwidget.models.anatomy import Block, module_tree
 from patchwidget.models.model import Model
 
 
@@ -50,20 +51,30 @@ SITES = {
         Site("mlp_post", "neuron", "after", "hidden activation as the down projection receives it (gate times up), [pos, neuron]"),
     ]
 }
+MODULE = "module:"  # prefix of sites that are any module's output, or with ".input" behind it its input
 # These are not at a module's input or output: they are reached through the attention function.
 ATTENTION_SITES = frozenset({"q", "k", "v", "k_per_head", "v_per_head", "pattern"})
 
 
 @dataclass(frozen=True)
 class Tap:
-    """Where a site is in one block: a module's main input or output, and how many heads its last axis holds (None: it is not divided)."""
+    """Where a site is: a module's main input or output.
+
+    Attributes:
+        side: "input" or "output".
+        heads: how many heads the last axis holds; None where it is not divided.
+        free: any shape [batch, ...] or [batch, position, ...] may come, as with modules named by their path.
+    """
 
     module: nn.Module
-    side: str  # "input" or "output"
+    side: str
     heads: int | None = None
+    free: bool = False
 
     def rows(self, tensor: Tensor) -> Tensor:
         """The tensor as [rows, ...]: one row per position of each prompt, heads on an axis of their own. A view where memory allows."""
+        if self.free:
+            return tensor.flatten(0, 1) if tensor.ndim > 2 else tensor
         flat = tensor.reshape(-1, tensor.shape[-1])
         return flat.unflatten(-1, (self.heads, -1)) if self.heads else flat
 
@@ -72,9 +83,13 @@ def find_site(name: str) -> Site:
     """The site of this name; SiteError with the nearest name where there is none."""
     if name in SITES:
         return SITES[name]
+    if name.startswith(MODULE):
+        return Site(name, None, "block", f"the {'input' if name.endswith('.input') else 'output'} of a module, [pos, ...]")
     near = difflib.get_close_matches(str(name), SITES, n=1)
     hint = f"Did you mean {near[0]!r}?" if near else ""
-    raise SiteError(f"There is no site {name!r}.", f"{hint} Sites are: {', '.join(SITES)}.".strip())
+    raise SiteError(
+        f"There is no site {name!r}.", f"{hint} Sites are: {', '.join(SITES)}, and any module by its path: 'module:...'.".strip()
+    )
 
 
 def check_site(model: Model, name: str, layer: int) -> None:
@@ -93,6 +108,8 @@ def check_site(model: Model, name: str, layer: int) -> None:
 def find_tap(model: Model, name: str, layer: int) -> Tap:
     """Where a site that is at some module is in one layer; SiteError as in `check_site`."""
     site = find_site(name)
+    if name.startswith(MODULE):
+        return _named_tap(model, name)
     check_layer(model, layer)
     block = model.anatomy.blocks[layer]
     tap = _taps(block, model.n_heads)[site.name]
@@ -102,6 +119,27 @@ def find_tap(model: Model, name: str, layer: int) -> Tap:
             "Choose another site; resid_pre is there in every model.",
         )
     return tap
+
+
+def layers_with(model: Model, name: str) -> Sequence[int]:
+    """The layers that have a site: all of them, or for a module named by its path the one it is in (-1 if it is in none)."""
+    if not name.startswith(MODULE):
+        return range(model.n_layers)
+    module = _named_tap(model, name).module
+    blocks = model.anatomy.blocks if model.has_blocks else ()
+    return [next((layer for layer, block in enumerate(blocks) if module in set(block.module.modules())), -1)]
+
+
+def _named_tap(model: Model, name: str) -> Tap:
+    path = name.removeprefix(MODULE)
+    side = "input" if path.endswith(".input") else "output"
+    path = path.removesuffix(".input")
+    modules = dict(model.hf.named_modules())
+    if not path or path not in modules:
+        near = difflib.get_close_matches(path, modules, n=3)
+        hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else "Its modules:\n" + module_tree(model.hf)
+        raise SiteError(f"{model.name} has no module {path!r}.", hint)
+    return Tap(modules[path], side, free=True)
 
 
 def check_layer(model: Model, layer: int) -> None:

@@ -19,9 +19,8 @@ def code_of(experiment: "Experiment", site: str, options: Mapping[str, Any]) -> 
     pair = f"[{', '.join(pairs)}]" if experiment.several else pairs[0]
     metrics = [repr(metric) if isinstance(metric, str) else name for name, metric in experiment.metrics.items()]
     metric = metrics[0] if len(metrics) == 1 else f"[{', '.join(metrics)}]"
-    given = "".join(
-        f", {name}={_shown(value)}" for name, value in options.items() if value is not _DEFAULTS[name] and value != _DEFAULTS[name]
-    )
+    changed = {name: value for name, value in options.items() if isinstance(value, Tensor) or value != _DEFAULTS[name]}
+    given = "".join(f", {name}={_shown(value)}" for name, value in changed.items())
     return (
         "import patchwidget as pw\n\n"
         f"model = {experiment.model.code}\n"

@@ -169,6 +169,7 @@ class Experiment:
         executor: str = "auto",
     ) -> Sweep:
         """Like `sweep`, but gives the sweep before it has computed anything: iterate it for batches, look at `.result`, `.close()` it."""
+        put = self.source if source is None else source
         if executor not in ("auto", "packed", "hooked"):
             raise PatchError(f"executor={executor!r} is not known.", "Use 'auto', 'packed' or 'hooked'.")
         length = max(pair.length for pair in self.pairs)
@@ -178,13 +179,13 @@ class Experiment:
             self._check_together(plan.together)
         info = {
             "positions": positions if isinstance(positions, str) else list(positions),
-            "source": describe_source(source or self.source),
+            "source": describe_source(put),
             "tensor": plan.site.tensor,
             "code": code_of(self, site, {**options, "source": source}),
         }
         axes = {"pair": list(range(len(self.pairs))), **plan.coords} if self.several else plan.coords
         layout = Layout(site, tuple(axes), axes, tuple(len(labels) for labels in axes.values()), info)
-        return Sweep(self, layout, lambda: self._cells(plan, source or self.source), executor)
+        return Sweep(self, layout, lambda: self._cells(plan, put), executor)
 
     def patch(self, patches: Patch | Sequence[Patch], *, executor: str = "auto") -> PatchResult:
         """Apply any number of patches together in one run: at any sites, layers and positions.
@@ -238,9 +239,7 @@ class Experiment:
         recording, positions = self.recording(self.base), self._measures[0].positions
         with torch.no_grad(), self.model.lock:
             plain = self.model.logits_at(recording.tokens, positions)[0]
-            ours = (
-                read_logits(self.model, recording.resid[-1][list(positions)]) if self.model.anatomy.tail is not None else recording.logits
-            )
+            ours = recording.logits if self._why_not_packed() else read_logits(self.model, recording.resid[-1][list(positions)])
         return parity_check(ours, plain, tolerance(self.model.dtype, float(plain.abs().max())))
 
     @property
@@ -266,12 +265,24 @@ class Experiment:
 
     def choose_executor(self, name: str) -> str:
         """ "packed" or "hooked": what was asked for, or for "auto" the packed one where the model allows it and its logits come out right."""
-        anatomy = self.model.anatomy
-        possible = anatomy.intercepted and anatomy.tail is not None
-        if name == "packed" and not possible:
-            message = f"The packed executor can't run {self.model.name}: its attention can't be intercepted or its head not be found."
-            raise ModelError(message, "Use executor='hooked'.")
-        return name if name != "auto" else "packed" if possible and self.parity.ok else "hooked"
+        why_not = self._why_not_packed()
+        if name == "packed" and why_not:
+            raise ModelError(f"The packed executor can't run {self.model.name}: {why_not}.", "Use executor='hooked'.")
+        return name if name != "auto" else "packed" if why_not is None and self.parity.ok else "hooked"
+
+    def _why_not_packed(self) -> str | None:
+        model = self.model
+        if not model.has_blocks:
+            return "it has no blocks"
+        if not model.anatomy.intercepted:
+            return "its attention does not go through transformers' attention interface"
+        if model.anatomy.tail is None:
+            return "what is between its last block and its unembedding is not a chain of modules"
+        return None if model.causal else "its positions see later ones"
+
+    def unchanged_before(self, pair: int) -> int:
+        """The first position whose activations can differ between the two runs of a pair."""
+        return self.pairs[pair].first_difference if self.model.has_blocks and self.model.causal else 0
 
     def make_executor(self, name: str) -> PackedExecutor | HookedExecutor:
         """The executor of this name for this experiment's base runs."""
@@ -324,7 +335,7 @@ class Experiment:
         points, cells = plan.points(), []
         for i, pair in enumerate(self.pairs):
             values, first = values_of(self, i, source)
-            values = cache(values)
+            values, first = cache(values), first if plan.operator == "replace" else 0
             cells += [Cell(plan.edits(p, values, first, pair.length), i) if plan.fits(p, pair.length) else None for p in points]
         return cells
 
@@ -344,8 +355,9 @@ class Experiment:
     def _sites_kept_from_the_start(self) -> set[str]:
         """The heads, where the model has them: a grid's first drill-down asks for them, and should not wait for another run."""
         with suppress(SiteError):
-            find_tap(self.model, "z", 0)
-            return {"z"}
+            if self.model.has_blocks:
+                find_tap(self.model, "z", 0)
+                return {"z"}
         return set()
 
     def _top_tokens(self, run: str, k: int = 8) -> list[tuple[str, float]]:

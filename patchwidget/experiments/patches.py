@@ -1,12 +1,12 @@
 """Single patches, to be applied together in one run."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from patchwidget.engine.cells import Edit
-from patchwidget.engine.sites import axis_size, check_site, find_site
+from patchwidget.engine.sites import MODULE, axis_size, check_site, find_site, layers_with
 from patchwidget.errors import SiteError
 from patchwidget.models.model import Model
 
@@ -18,7 +18,8 @@ class Patch:
     """One activation, or part of it, to be replaced.
 
     Attributes:
-        site, layer: where.
+        site: where; "module:<path>" for the output of any module, with ".input" behind it for its input.
+        layer: which; not needed for a module, whose path says it.
         pos: a position, several, or None for all of them; for patterns, destinations.
         head: a head (a key/value head of k and v), several, or None for all.
         neuron: a neuron of mlp_post, several, or None for all.
@@ -29,7 +30,7 @@ class Patch:
     """
 
     site: str
-    layer: int
+    layer: int | None = None
     pos: int | Sequence[int] | None = None
     head: int | Sequence[int] | None = None
     neuron: int | Sequence[int] | None = None
@@ -44,24 +45,32 @@ class Patch:
         Raises:
             SiteError: it names something that does not exist.
         """
-        check_site(model, self.site, self.layer)
+        layer = self._layer(model)
+        check_site(model, self.site, layer)
         site = find_site(self.site)
+        if self.site.startswith(MODULE) and self.neuron is not None:
+            site = replace(site, axis="neuron")
         positions = _several(self.pos, length, "Position", "the prompt has positions") or tuple(range(length))
         taken = self._source_positions(positions, length)
-        value = values_of(self.source)(self.site, self.layer)[list(taken)]
+        value = values_of(self.source)(self.site, layer)[list(taken)]
         columns = self._columns(positions, length)
         chosen = self.neuron if site.axis == "neuron" else self.head
         if (self.neuron if site.axis != "neuron" else None) is not None or (chosen is not None and site.axis is None):
             raise SiteError(f"{self.site} is not divided into what the patch names.", "heads: z, q, k, v, pattern; neurons: mlp_post.")
-        indices = _several(chosen, axis_size(model, site, self.layer) or 0, "Head or neuron", f"{self.site} has")
+        size = value.shape[-1] if site.axis == "neuron" else axis_size(model, site, layer) or 0
+        indices = _several(chosen, size, "Head or neuron", f"{self.site} has")
         if indices is None and self.site.endswith("_per_head"):
             indices = tuple(range(model.n_heads))
         per_group = model.n_heads // model.n_kv_heads if self.site.endswith("_per_head") else 1
         parts = [(None, value)] if indices is None else [(index, value[:, index // per_group]) for index in indices]
-        return [self._edit(positions, index, _columns_of(part, columns), columns) for index, part in parts]
+        return [Edit(self.site, layer, positions, _columns_of(part, columns), index, columns, self.operator) for index, part in parts]
 
-    def _edit(self, positions: tuple[int, ...], index: int | None, value: Tensor, columns: tuple[int, ...] | None) -> Edit:
-        return Edit(self.site, self.layer, positions, value, index, columns, self.operator)
+    def _layer(self, model: Model) -> int:
+        if self.site.startswith(MODULE):
+            return layers_with(model, self.site)[0]
+        if self.layer is None:
+            raise SiteError(f"The patch of {self.site} names no layer.", "Give layer=.")
+        return self.layer
 
     def _source_positions(self, positions: tuple[int, ...], length: int) -> tuple[int, ...]:
         taken = _several(self.source_pos, length, "Source position", "the prompt has positions")

@@ -1,12 +1,13 @@
 """Which cells a sweep consists of: the axes that were asked for, and the edits of each point."""
 
+import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 from patchwidget.engine.cells import Edit
-from patchwidget.engine.sites import Site, axis_size, check_site, find_site
+from patchwidget.engine.sites import MODULE, Site, axis_size, check_site, find_site, layers_with
 from patchwidget.errors import SiteError
 from patchwidget.models.model import Model
 
@@ -72,13 +73,18 @@ class Plan:
     def _edit(self, layer: int, positions: tuple[int, ...], index: int | None, columns: tuple[int, ...] | None, values: Values) -> Edit:
         value = values(self.site.name, layer)[list(positions)]
         if index is not None:
-            per_group = self.model.n_heads // self.model.n_kv_heads
-            value = value[:, index // per_group if self.site.name.endswith("_per_head") else index]
+            per_group = self.model.n_heads // self.model.n_kv_heads if self.site.axis == "head" else 1
+            index_of_value = index // per_group if self.site.name.endswith("_per_head") else index
+            if index_of_value >= value.shape[1]:
+                raise SiteError(f"Neuron {index} does not exist: {self.site.name} has 0 to {value.shape[1] - 1}.", "Choose one of these.")
+            value = value[:, index_of_value]
         if columns is not None:
             value = value[:, list(columns)]
         return Edit(self.site.name, layer, positions, value, index, columns, self.operator)
 
     def _layers(self, point: dict[str, tuple[int, ...]]) -> Iterable[int]:
+        if "layer" not in point:
+            return layers_with(self.model, self.site.name)
         if self.window == 1:
             return point["layer"]
         (center,) = point["layer"]
@@ -103,13 +109,25 @@ def make_plan(
         SiteError: a site, layer, position, head or neuron that does not exist, or heads or neurons of a site that has none.
     """
     found = find_site(site)
-    choices = {"layer": _choices(range(model.n_layers) if layers is None else layers, model.n_layers, "Layer", f"{model.name} has layers")}
-    for layer in {layer for several in choices["layer"] for layer in several}:
-        check_site(model, site, layer)
-    _check_options(found, heads, neurons, window, operator, choices["layer"])
+    if site.startswith(MODULE):
+        if layers is not None or window > 1:
+            raise SiteError(
+                f"{site} is one module, and layers or a window were given.", "Leave them out; the path says which module it is."
+            )
+        check_site(model, site, layers_with(model, site)[0])
+        choices = {}
+        found = replace(found, axis="neuron" if neurons is not None else None)
+    else:
+        _check_blocks(model, site)
+        choices = {
+            "layer": _choices(range(model.n_layers) if layers is None else layers, model.n_layers, "Layer", f"{model.name} has layers")
+        }
+        for layer in {layer for several in choices["layer"] for layer in several}:
+            check_site(model, site, layer)
+    _check_options(found, heads, neurons, window, operator, choices.get("layer", []))
     places = _places(found, positions, length)
     together = places.pop("together", None)
-    size = axis_size(model, found, choices["layer"][0][0])
+    size = sys.maxsize if found.axis and not choices else axis_size(model, found, choices["layer"][0][0]) if choices else None
     axis = {}
     if size is not None:
         given = neurons if found.axis == "neuron" else heads
@@ -118,6 +136,12 @@ def make_plan(
     # patterns are laid out as TransformerLens does it: head before destination and source
     choices |= {**axis, **places} if found.name == "pattern" else {**places, **axis}
     return Plan(model, found, tuple(choices), choices, together, window, operator)
+
+
+def _check_blocks(model: Model, site: str) -> None:
+    if not model.has_blocks:
+        _ = model.anatomy  # where it is not a language model this says so
+        raise SiteError(f"{model.name} has no {site}: it has no blocks.", "Patch a module by its path: 'module:...'.")
 
 
 def _check_options(site: Site, heads: object, neurons: object, window: int, operator: str, layers: Sequence[tuple[int, ...]]) -> None:

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from patchwidget.errors import PromptError
 from patchwidget.models.model import Model
 
-Text = str | Sequence[int]
+Text = str | Sequence[int] | Tensor
 Answer = str | int | Sequence[str | int]
 
 
@@ -15,13 +18,15 @@ class PromptPair:
     """Two prompts that should differ in as little as changes the answer.
 
     Attributes:
-        clean, corrupted: texts, or token ids. Texts are tokenized as the tokenizer does it by itself, so with its BOS token if it adds one.
+        clean, corrupted: texts, or token ids; for a network that takes no tokens, tensors without a batch axis ([features] or
+            [position, features]). Texts are tokenized as the tokenizer does it by itself, so with its BOS token if it adds one. Without
+            `corrupted` there is one run only: patches are then measured as they are, and recovery has no meaning.
         answer: the token that is right after the clean prompt: a text of exactly one token (mind the leading space) or an id; or several.
         distractor: the token that is right after the corrupted prompt, likewise.
     """
 
     clean: Text
-    corrupted: Text
+    corrupted: Text | None = None
     answer: Answer | None = None
     distractor: Answer | None = None
 
@@ -30,8 +35,8 @@ class PromptPair:
 class TokenPair:
     """A PromptPair as one model sees it. Lists are by position; made by `tokenize_pair`."""
 
-    clean: list[int]
-    corrupted: list[int]
+    clean: list[int] | Tensor
+    corrupted: list[int] | Tensor
     clean_tokens: list[str]
     corrupted_tokens: list[str]
     answers: tuple[int, ...]
@@ -41,16 +46,19 @@ class TokenPair:
 
     @property
     def length(self) -> int:
-        return len(self.clean)
+        return 1 if isinstance(self.clean, Tensor) and self.clean.ndim == 1 else len(self.clean)
 
     @property
     def differs(self) -> list[bool]:
         """By position: whether the two prompts have different tokens there."""
+        if isinstance(self.clean, Tensor):
+            return (self.clean != torch.as_tensor(self.corrupted)).reshape(self.length, -1).any(1).tolist()
         return [a != b for a, b in zip(self.clean, self.corrupted, strict=True)]
 
     @property
     def first_difference(self) -> int:
-        return self.differs.index(True)
+        """The first position where they differ; 0 where they do not."""
+        return self.differs.index(True) if any(self.differs) else 0
 
 
 def tokenize_pair(model: Model, pair: PromptPair, *, feed_answer: bool = False) -> TokenPair:
@@ -63,8 +71,12 @@ def tokenize_pair(model: Model, pair: PromptPair, *, feed_answer: bool = False) 
         PromptError: a prompt is empty or longer than the model's context, the two are equal or of unequal length, a token id does not
             exist, an answer is not one token, or answer and distractor are the same.
     """
-    clean, corrupted = (tokenize_prompt(model, text, name) for text, name in [(pair.clean, "clean"), (pair.corrupted, "corrupted")])
-    _check_lengths(model, clean, corrupted)
+    if isinstance(pair.clean, Tensor):
+        return _tensor_pair(model, pair)
+    clean = tokenize_prompt(model, pair.clean, "clean")
+    corrupted = clean if pair.corrupted is None else tokenize_prompt(model, pair.corrupted, "corrupted")
+    if pair.corrupted is not None:
+        _check_lengths(model, clean, corrupted)
     if feed_answer:
         answers = _pieces(model, pair.answer)
         clean, corrupted, distractors = [*clean, *answers[:-1]], [*corrupted, *answers[:-1]], ()
@@ -90,6 +102,8 @@ def tokenize_pair(model: Model, pair: PromptPair, *, feed_answer: bool = False) 
 
 def tokenize_prompt(model: Model, text: Text, name: str) -> list[int]:
     """Token ids of a prompt, checked; `name` is what errors call it."""
+    if isinstance(text, Tensor) and text.ndim != 1:
+        raise PromptError(f"The {name} prompt has shape {list(text.shape)}, and token ids have one axis.", "Leave out the batch axis.")
     tokens = model.encode(text) if isinstance(text, str) else [int(token) for token in text]
     if not tokens or text == "":
         raise PromptError(f"The {name} prompt is empty.", "Give a text, or a list of token ids.")
@@ -103,6 +117,26 @@ def tokenize_prompt(model: Model, text: Text, name: str) -> list[int]:
     if limit is not None and len(tokens) > limit:
         raise PromptError(f"The {name} prompt has {len(tokens)} tokens, and {model.name} takes at most {limit}.", "Shorten the prompt.")
     return tokens
+
+
+def _tensor_pair(model: Model, pair: PromptPair) -> TokenPair:
+    """A pair for a network that takes tensors; answers are indices of its outputs."""
+    clean, corrupted = pair.clean, pair.clean if pair.corrupted is None else pair.corrupted
+    if not (isinstance(clean, Tensor) and isinstance(corrupted, Tensor) and clean.shape == corrupted.shape and clean.ndim in (1, 2)):
+        shapes = [list(x.shape) if isinstance(x, Tensor) else type(x).__name__ for x in (clean, corrupted)]
+        hint = "Give two tensors of one shape, [features] or [position, features], without a batch axis."
+        raise PromptError(f"The clean and the corrupted input do not fit together: {shapes[0]} and {shapes[1]}.", hint)
+    answers, distractors = (_indices(answer, name) for answer, name in [(pair.answer, "answer"), (pair.distractor, "distractor")])
+    labels = [str(i) for i in range(1 if clean.ndim == 1 else len(clean))]
+    texts = (", ".join(map(str, answers)), ", ".join(map(str, distractors)))
+    return TokenPair(clean, corrupted, labels, labels, answers, distractors, *texts)
+
+
+def _indices(answer: Answer | None, name: str) -> tuple[int, ...]:
+    several = [] if answer is None else [answer] if isinstance(answer, str | int) else list(answer)
+    if any(isinstance(item, str) for item in several):
+        raise PromptError(f"The {name} {answer!r} is a text, and this network has no tokens.", "Give the index of an output.")
+    return tuple(int(item) for item in several)
 
 
 def _check_lengths(model: Model, clean: list[int], corrupted: list[int]) -> None:

@@ -69,7 +69,7 @@ def values_of(experiment: "Experiment", pair: int, source: Source) -> tuple[Valu
     """
     if isinstance(source, str) and source in ("clean", "corrupted"):
         same = source == experiment.base
-        first = experiment.pairs[pair].length if same else experiment.pairs[pair].first_difference
+        first = experiment.pairs[pair].length if same else experiment.unchanged_before(pair)
         return lambda site, layer: experiment.recording(source, _raw(site), pair).at(_raw(site), layer), first
     if isinstance(source, str) and source == "zero":
         return lambda site, layer: torch.zeros_like(_own(experiment, pair, site, layer)), 0

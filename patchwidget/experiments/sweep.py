@@ -75,7 +75,8 @@ class Sweep:
 
     def _run(self) -> Generator[SweepBatch, None, None]:
         made = self._make_cells()
-        self.executor = self.experiment.choose_executor(self.executor)
+        inside = all(edit.layer >= 0 for cell in made if cell for edit in cell.edits)  # of some block
+        self.executor = self.experiment.choose_executor(self.executor if inside else "hooked")
         executor = self.experiment.make_executor(self.executor)
         self._state[[place for place, cell in enumerate(made) if cell is None]] = NOT_MEASURABLE
         places = [place for place, cell in enumerate(made) if cell is not None]
@@ -95,11 +96,11 @@ class Sweep:
         return SweepBatch(index, values[:, 0])
 
     def _proof_cells(self, cells: Sequence[Cell]) -> list[Cell]:
-        """Two more cells that go the same way as the others, and whose values are known beforehand: nothing changed, everything changed."""
+        """More cells that go the same way as the others, and whose values are known: nothing changed; in a language model, everything."""
         experiment, pair = self.experiment, self.experiment.pair
         measured = [cell for cell in cells if cell.edits and cell.base == 0]
         edits = measured[len(measured) // 2].edits if measured else ()
-        positions = tuple(range(pair.first_difference, pair.length))
+        positions = tuple(range(experiment.unchanged_before(0), pair.length))
 
         def own(edit: Edit) -> Edit:
             recorded = experiment.recording(experiment.base, edit.site.removesuffix("_per_head")).at
@@ -109,14 +110,17 @@ class Sweep:
                 return Edit(edit.site, edit.layer, positions, value, edit.index)
             return Edit(edit.site, edit.layer, positions, value)
 
-        layer = edits[0].layer if edits else 0
+        identity = Cell(tuple(own(edit) for edit in edits))
+        if not experiment.model.has_blocks:
+            return [identity]
+        layer = max(0, edits[0].layer) if edits else 0
         other = experiment.recording(experiment.source).resid[layer][list(positions)]
-        return [Cell(tuple(own(edit) for edit in edits)), Cell((Edit("resid_pre", layer, positions, other),))]
+        return [identity, Cell((Edit("resid_pre", layer, positions, other),))]
 
     def _judge(self, proven: dict[int, float], missed: set[tuple[str, int]]) -> tuple[list[Check], float]:
         experiment = self.experiment
         base, source, limit = experiment.value_of(experiment.base), experiment.value_of(experiment.source), experiment.tolerance
         identity = identity_check(proven[0], base, limit)
-        full = full_patch_check(proven[1], source, limit)
-        noise = max(identity.value, full.value, limit / 64)
-        return [identity, full, reached_check(missed), experiment.parity], noise
+        full = [full_patch_check(proven[1], source, limit)] if 1 in proven else []
+        noise = max(identity.value, *(check.value for check in full), limit / 64)
+        return [identity, *full, reached_check(missed), experiment.parity], noise

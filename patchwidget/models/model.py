@@ -1,5 +1,6 @@
 """A Hugging Face model as patchwidget sees it. The module inside runs untouched."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from inspect import signature
 from threading import RLock
@@ -12,6 +13,7 @@ from torch import nn
 from patchwidget.errors import ModelError, PromptError
 
 from .anatomy import Anatomy, find_anatomy
+from .trace import main_tensor
 
 # One lock for each module, however often it is wrapped: two experiments on one model take turns.
 _locks: WeakKeyDictionary[nn.Module, RLock] = WeakKeyDictionary()
@@ -34,6 +36,8 @@ class Model:
         self.lock = _locks.setdefault(hf, RLock())
 
     def __repr__(self) -> str:
+        if not self.has_blocks:
+            return f"Model({self.name!r}, a {type(self.hf).__name__}, patched at its modules, {self.device})"
         heads = f"{self.n_heads} heads, {self.n_kv_heads} key/value heads"
         return f"Model({self.name!r}, {self.n_layers} layers, {heads}, d_model {self.d_model}, {self.dtype}, {self.device})"
 
@@ -41,7 +45,8 @@ class Model:
     def anatomy(self) -> Anatomy:
         """Where blocks, attention, MLP, norms and head are, found by watching one forward of three tokens."""
         with self.lock:
-            return find_anatomy(self.hf, {"input_ids": torch.arange(3, device=self.device)[None] % self.vocab_size, "use_cache": False})
+            tokens = torch.arange(3, device=self.device)[None] % self.vocab_size
+            return find_anatomy(self.hf, {"input_ids": tokens, **self._no_cache})
 
     @property
     def n_layers(self) -> int:
@@ -69,11 +74,15 @@ class Model:
 
     @cached_property
     def vocab_size(self) -> int:
+        if not hasattr(self.hf, "get_input_embeddings"):
+            raise ModelError(f"{self.name} takes no tokens.", "Give tensors as prompts.")
         return self.hf.get_input_embeddings().num_embeddings  # type: ignore[operator,union-attr]
 
     @property
     def device(self) -> torch.device:
-        """Where token ids go: the device of the embedding."""
+        """Where inputs go: the device of the embedding, or of the first parameter."""
+        if not hasattr(self.hf, "get_input_embeddings"):
+            return next(self.hf.parameters()).device
         return self.hf.get_input_embeddings().weight.device  # type: ignore[operator,union-attr]
 
     @property
@@ -83,8 +92,16 @@ class Model:
     @property
     def context_length(self) -> int | None:
         """The longest prompt the model was made for, in tokens, if its configuration tells."""
-        config = self.hf.config.get_text_config() if hasattr(self.hf.config, "get_text_config") else self.hf.config  # type: ignore[union-attr]
-        return getattr(config, "max_position_embeddings", None)
+        config = getattr(self.hf, "config", None)
+        return getattr(config.get_text_config() if hasattr(config, "get_text_config") else config, "max_position_embeddings", None)  # type: ignore[union-attr]
+
+    def inputs(self, prompt: Sequence[int] | torch.Tensor) -> torch.Tensor:
+        """A prompt as the network takes it, with a batch axis of one: token ids [1, T], or a tensor as it is."""
+        return (prompt if isinstance(prompt, torch.Tensor) else torch.tensor(list(prompt))).to(self.device)[None]
+
+    @cached_property
+    def _no_cache(self) -> dict[str, bool]:
+        return {"use_cache": False} if "use_cache" in signature(self.hf.forward).parameters else {}
 
     def encode(self, text: str, special: bool = True) -> list[int]:
         """Token ids of a text; `special` lets the tokenizer add what it adds by itself (BOS)."""
@@ -98,23 +115,47 @@ class Model:
         """One token as text, with its leading space; its number where there is no tokenizer."""
         return self.tokenizer.decode([token], clean_up_tokenization_spaces=False) if self.tokenizer is not None else str(token)
 
-    def logits_at(self, tokens: torch.Tensor, positions: tuple[int, ...]) -> torch.Tensor:
+    @cached_property
+    def has_blocks(self) -> bool:
+        """Whether it is a language model whose blocks were found; any other network is patched at its modules only."""
+        try:
+            return bool(self.anatomy.blocks)
+        except (ModelError, TypeError):
+            return False
+
+    @cached_property
+    def causal(self) -> bool:
+        """Whether a token changes nothing before its own position: False for encoders, and for networks that take no tokens."""
+        if not hasattr(self.hf, "get_input_embeddings"):
+            return False
+        tokens = torch.arange(4, device=self.device)[None].repeat(2, 1) % self.vocab_size
+        tokens[1, -1] = (tokens[1, -1] + 1) % self.vocab_size
+        with torch.no_grad(), self.lock:
+            logits = self.logits_at(tokens, (0, 1, 2))
+        change, size = (float(x.abs().max()) for x in (logits[0] - logits[1], logits))
+        return not change > 64 * torch.finfo(self.dtype).eps * size
+
+    def logits_at(self, inputs: torch.Tensor, positions: tuple[int, ...]) -> torch.Tensor:
         """The model's own logits after each prompt, float32 [prompts, positions, vocabulary].
 
         Args:
-            tokens: ids, [prompts, T].
+            inputs: token ids [prompts, T]; or what else the network takes, [prompts, ...]. Outputs without positions count as one.
         """
-        keep = torch.tensor(positions, device=tokens.device) % tokens.shape[1]
-        if "logits_to_keep" in signature(self.hf.forward).parameters:
-            return self.hf(input_ids=tokens, use_cache=False, logits_to_keep=keep).logits.float()
-        return self.hf(input_ids=tokens, use_cache=False).logits[:, keep].float()
+        parameters = signature(self.hf.forward).parameters
+        if inputs.is_floating_point() or "input_ids" not in parameters:
+            outputs = self.hf(inputs)
+        elif "logits_to_keep" in parameters:
+            keep = torch.tensor(positions, device=inputs.device) % inputs.shape[1]
+            return self.hf(input_ids=inputs, use_cache=False, logits_to_keep=keep).logits.float()
+        else:
+            outputs = self.hf(input_ids=inputs, **self._no_cache)
+        logits = main_tensor(outputs.logits if hasattr(outputs, "logits") else outputs)
+        if logits is None or logits.ndim not in (2, 3):
+            shape = "no tensor" if logits is None else f"shape {list(logits.shape)}"
+            raise ModelError(f"{self.name} returned {shape}.", "Outputs have to be [batch, features] or [batch, position, features].")
+        return (logits[:, None] if logits.ndim == 2 else logits[:, list(positions)]).float()
 
     def check_ready(self) -> None:
-        """Raise ModelError where runs of this model would not repeat, or not mean anything: dropout on, weights not a number."""
+        """Raise ModelError where runs of this model would not repeat: in training mode."""
         if self.hf.training:
             raise ModelError("The model is in training mode, where dropout makes each run different.", "Call model.hf.eval() first.")
-        head = self.anatomy.head.weight
-        if isinstance(head, torch.Tensor) and head.device.type != "meta" and not torch.isfinite(head).all():
-            raise ModelError(
-                "The model's unembedding holds NaN or infinite weights.", "Load the model again, or check how it was trained or converted."
-            )

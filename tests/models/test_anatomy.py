@@ -76,3 +76,8 @@ def test_training_mode_and_nan_weights_are_refused():
     model.anatomy.blocks[2].down.weight.data[0, 0] = float("nan")
     with pytest.raises(pw.ModelError, match="not finite"):
         pw.Experiment(model, PAIR).sweep("resid_pre")
+
+
+def test_what_is_causal():
+    assert all(tiny_model(architecture).causal for architecture in ("gpt2", "llama", "gpt_oss"))
+    assert not pw.wrap(nn.Linear(3, 3)).causal

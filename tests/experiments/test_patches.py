@@ -1,0 +1,258 @@
+"""With what, where and how many: sources, windows, groups, joint patches, several pairs, any network."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import patchwidget as pw
+from tests.zoo import CLEAN, CORRUPTED, telling_pair, tiny_experiment, tiny_model
+
+OTHER = [54, 12, 9, 31, 81, 66, 2, 25, 45, 13, 39, 71]
+
+
+def hooked_by_hand(experiment, edit) -> float:
+    """The metric of the corrupted run with `edit(hidden [T, d])` at the input of block 2."""
+
+    def hook(module, args):
+        hidden = args[0].clone()
+        edit(hidden[0])
+        return (hidden, *args[1:])
+
+    handle = experiment.model.hf.model.layers[2].register_forward_pre_hook(hook)
+    with torch.no_grad():
+        logits = experiment.model.hf(torch.tensor([CORRUPTED])).logits[0, -1]
+    handle.remove()
+    return float(logits[experiment.pair.answers[0]] - logits[experiment.pair.distractors[0]])
+
+
+def entering_block_2(experiment, prompt):
+    seen = {}
+    handle = experiment.model.hf.model.layers[2].register_forward_pre_hook(lambda m, args: seen.update(x=args[0][0].clone()))
+    with torch.no_grad():
+        experiment.model.hf(torch.tensor([prompt]))
+    handle.remove()
+    return seen["x"]
+
+
+@pytest.mark.parametrize("executor", ["packed", "hooked"])
+def test_sources(executor):
+    experiment = tiny_experiment()
+    own, clean, other = (entering_block_2(experiment, prompt) for prompt in (CORRUPTED, CLEAN, OTHER))
+    vector = torch.linspace(-1, 1, 32)
+
+    def value(source, **options):
+        return float(experiment.sweep("resid_pre", layers=[2], source=source, executor=executor, **options).values.sel(layer=2, pos=6))
+
+    def by_hand(new):
+        return pytest.approx(hooked_by_hand(experiment, lambda hidden: hidden[6].copy_(new)), abs=1e-4)
+
+    assert value("clean") == by_hand(clean[6])
+    assert value("corrupted") == by_hand(own[6])
+    assert value("zero") == by_hand(torch.zeros(32))
+    assert value(vector) == by_hand(vector)
+    assert value(torch.stack([vector * p for p in range(12)])) == by_hand(vector * 6)
+    assert value(0.5) == by_hand(torch.full((32,), 0.5))
+    assert value(pw.Resample(OTHER)) == by_hand(other[6])
+    assert value(pw.Mean([CLEAN, OTHER])) == by_hand((clean + other)[6] / 2)
+    assert value(pw.Mean([CLEAN, OTHER[:5]], per_position=False)) == by_hand(
+        torch.cat([clean, entering_block_2(experiment, OTHER[:5])]).mean(0)
+    )
+    assert value(vector, operator="add") == by_hand(own[6] + vector)
+    assert value("clean", operator="add") == by_hand(own[6] + clean[6])
+
+
+def test_noise_is_the_same_for_the_same_seed_and_as_large_as_asked():
+    experiment = tiny_experiment()
+    once, again, other = (experiment.sweep("resid_pre", source=pw.Noise(2.0, seed=seed)).values for seed in (1, 1, 2))
+    np.testing.assert_array_equal(once, again)
+    assert float(abs(once - other).max()) > 1e-3
+    from patchwidget.experiments.sources import values_of
+
+    values, _ = values_of(experiment, 0, pw.Noise(2.0))
+    own = experiment.recording("corrupted").at("resid_pre", 1)
+    assert float((values("resid_pre", 1) - own).std() / own.std()) == pytest.approx(2, rel=0.15)
+
+
+def test_bad_sources():
+    experiment = tiny_experiment()
+    for source, error, match in [
+        ("median", pw.PatchError, "source='median' is not known"),
+        (torch.zeros(31), pw.SiteError, r"shape \[31\], and there it has to fit \[12, 32\]"),
+        (pw.Resample(OTHER[:5]), pw.PromptError, "has 5 tokens, and the base prompt 12"),
+        (pw.Mean([]), pw.PromptError, "over no prompts"),
+    ]:
+        with pytest.raises(error, match=match):
+            experiment.sweep("resid_pre", source=source)
+    with pytest.raises(pw.SiteError, match="operator='mul' is not known"):
+        experiment.sweep("resid_pre", operator="mul")
+
+
+def test_a_window_of_layers_is_those_layers_together():
+    experiment = tiny_experiment()
+    result = experiment.sweep("mlp_out", window=3)
+    for layer, together in [(0, [0, 1]), (1, [0, 1, 2]), (3, [2, 3])]:
+        joint = experiment.patch([pw.Patch("mlp_out", layer=one, pos=7) for one in together])
+        assert float(result.values.sel(layer=layer, pos=7)) == pytest.approx(float(joint.values), abs=1e-4)
+    np.testing.assert_allclose(result.values, experiment.sweep("mlp_out", window=3, executor="hooked").values, atol=1e-4)
+
+
+def test_spans_and_groups():
+    experiment = tiny_experiment()
+    spans = experiment.sweep("resid_pre", positions=[[4, 5], [7, 8, 9]])
+    assert list(spans.values.coords["pos"].to_numpy()) == ["4+5", "7+8+9"]
+    joint = experiment.patch(pw.Patch("resid_pre", layer=1, pos=[7, 8, 9]))
+    assert float(spans.values.sel(layer=1, pos="7+8+9")) == pytest.approx(float(joint.values), abs=1e-4)
+    groups = experiment.sweep("z", heads=[[0, 1], [3]], positions="all")
+    pair = experiment.patch(pw.Patch("z", layer=2, head=[0, 1]))
+    assert float(groups.values.sel(layer=2, head="0+1")) == pytest.approx(float(pair.values), abs=1e-4)
+    neurons = experiment.sweep("mlp_post", layers=[1], positions=[7], neurons=[[0, 5, 9], list(range(64))])
+    assert neurons.values.sizes == {"layer": 1, "neuron": 2}
+
+
+def test_neurons_of_one_layer_at_one_position():
+    experiment = tiny_experiment("gpt2")
+    packed, hooked = (experiment.sweep("mlp_post", layers=[2], positions=[7], executor=executor) for executor in ("packed", "hooked"))
+    assert packed.values.sizes == {"layer": 1, "neuron": 128}
+    np.testing.assert_allclose(packed.values, hooked.values, atol=1e-4)
+    assert list(packed.top(3).columns) == ["layer", "neuron", "value", "recovery", "state"]
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama", "gemma2", "phi", "gpt_oss"])
+def test_joint_patches_agree(architecture):
+    experiment = tiny_experiment(architecture)
+    patches = [
+        pw.Patch("resid_pre", 1, pos=4),
+        pw.Patch("z", 2, head=1),
+        pw.Patch("k", 1, pos=[5, 7], head=0),
+        pw.Patch("q", 3, pos=11),
+        pw.Patch("pattern", 2, head=3, pos=[9, 11], src_pos=[4, 7]),
+        pw.Patch("v_per_head", 3, head=[1, 2], pos=7),
+        pw.Patch("attn_out", 0, pos=7, source="zero"),
+        pw.Patch("mlp_out", 3, pos=11, source=0.1, operator="add"),
+        pw.Patch("resid_post", 2, pos=8, source_pos=5),
+    ]
+    packed, hooked = (experiment.patch(patches, executor=executor) for executor in ("packed", "hooked"))
+    assert packed.values.dims == ()
+    assert packed.ok, packed.checks
+    gap = abs(packed.clean - packed.corrupted)
+    assert float(packed.values) == pytest.approx(float(hooked.values), abs=1e-4 * gap)
+    assert abs(float(packed.values) - packed.corrupted) > 1e-3 * gap
+
+
+def test_source_positions():
+    experiment = tiny_experiment()
+    clean = entering_block_2(experiment, CLEAN)
+    moved = experiment.patch(pw.Patch("resid_pre", 2, pos=[6, 9], source_pos=[4, 7]))
+    by_hand = hooked_by_hand(experiment, lambda hidden: hidden.index_copy_(0, torch.tensor([6, 9]), clean[[4, 7]]))
+    assert float(moved.values) == pytest.approx(by_hand, abs=1e-4)
+    with pytest.raises(pw.SiteError, match="2 source positions were given for 3 positions"):
+        experiment.patch(pw.Patch("resid_pre", 2, pos=[6, 9, 10], source_pos=[4, 7]))
+
+
+def test_bad_patches():
+    experiment = tiny_experiment()
+    for patch, match in [
+        (pw.Patch("z"), "names no layer"),
+        (pw.Patch("z", 9), "Layer 9 does not exist"),
+        (pw.Patch("z", 1, head=4), "Head or neuron 4 does not exist"),
+        (pw.Patch("z", 1, pos=12), "Position 12 does not exist"),
+        (pw.Patch("resid_pre", 1, head=0), "not divided"),
+        (pw.Patch("pattern", 1, head=0, pos=3, src_pos=5), "can't attend to position 5"),
+        (pw.Patch("z", 1, src_pos=5), "src_pos belongs to patterns"),
+        (pw.Patch("module:model.layer.1"), "no module 'model.layer.1'. Did you mean"),
+    ]:
+        with pytest.raises(pw.SiteError, match=match):
+            experiment.patch(patch)
+    with pytest.raises(pw.PatchError, match="No patch was given"):
+        experiment.patch([])
+
+
+def test_pairs_of_different_lengths_share_a_pass_and_keep_their_values():
+    model = tiny_model("mistral")
+    pairs = [
+        telling_pair(model),
+        telling_pair(model, CLEAN[:7], [*CLEAN[:3], 44, *CLEAN[4:7]]),
+        telling_pair(model, [9, *CLEAN], [9, *CORRUPTED]),
+    ]
+    experiment = pw.Experiment(model, pairs, ["logit_diff", "prob"])
+    for site in ("resid_pre", "z", "k"):
+        together = experiment.sweep(site)
+        assert together.ok, together.checks
+        assert together.values.sizes["pair"] == 3
+        for i, pair in enumerate(pairs):
+            alone = pw.Experiment(model, pair).sweep(site)
+            np.testing.assert_allclose(together.values[i].sel(pos=alone.values.pos), alone.values, atol=1e-4)
+            np.testing.assert_allclose(together.recovery[i].sel(pos=alone.values.pos), alone.recovery, atol=1e-3)
+        assert together.values[1].sel(pos=slice(7, None)).isnull().all()
+        assert (together.state[1, :, 7:] == 3).all()
+    mean = together.mean()
+    np.testing.assert_allclose(mean.values.sel(pos=12), together.values[2].sel(pos=12), atol=1e-6)
+    assert mean.clean == pytest.approx(float(together.clean.mean()))
+    assert "prob" in mean.others
+    assert experiment.patch(pw.Patch("attn_out", 1)).values.dims == ("pair",)
+    assert len(together.to_frame()) == together.values.size
+    assert together.plot().data
+
+
+def test_modules_by_path():
+    experiment = tiny_experiment()
+    for site, same in [("module:model.layers.2.input", ("resid_pre", 2)), ("module:model.layers.1.mlp", ("mlp_out", 1))]:
+        for executor in ("packed", "hooked"):
+            found = experiment.sweep(site, executor=executor)
+            assert found.values.dims == ("pos",)
+            np.testing.assert_allclose(found.values, experiment.sweep(same[0], layers=[same[1]]).values[0], atol=1e-4)
+    embedding = experiment.sweep("module:model.embed_tokens", positions="all")
+    assert embedding.info["executor"] == "hooked"  # it is in no block
+    assert float(embedding.recovery) == pytest.approx(1, abs=1e-4)
+
+
+class Recurrent(nn.Module):
+    """[batch, position, features] in and out, and not causal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn, self.out = nn.GRU(5, 8, batch_first=True, bidirectional=True), nn.Linear(16, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(self.rnn(x)[0])
+
+
+def test_any_network_on_vectors():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 10), nn.ReLU(), nn.Linear(10, 3)).eval()
+    x, y = torch.randn(6), torch.randn(6)
+    experiment = pw.Experiment(pw.wrap(net), pw.PromptPair(x, y, answer=0, distractor=1))
+    with torch.no_grad():
+        hidden = net[0](y)
+        hidden[3] = 0.25
+        out = net[2](net[1](hidden))
+    one = experiment.patch(pw.Patch("module:0", neuron=3, source=0.25))
+    assert float(one.values) == pytest.approx(float(out[0] - out[1]), abs=1e-5)
+    each = experiment.sweep("module:0", neurons=range(10), positions="all")
+    assert each.values.sizes == {"neuron": 10}
+    assert float(experiment.sweep("module:2.input", positions="all").recovery) == pytest.approx(1, abs=1e-5)
+    alone = pw.Experiment(pw.wrap(net), pw.PromptPair(x, answer=0), "logit").patch(pw.Patch("module:0", neuron=3, source=0.25))
+    assert alone.recovery.isnull()
+    assert "nothing to recover" in alone.reason
+    with pytest.raises(pw.SiteError, match="Neuron 10 does not exist"):
+        experiment.sweep("module:0", neurons=[10], positions="all")
+    with pytest.raises(pw.ModelError, match="takes no tokens"):
+        experiment.sweep("resid_pre")
+    with pytest.raises(pw.PromptError, match="do not fit together"):
+        pw.Experiment(pw.wrap(net), pw.PromptPair(x, torch.randn(7)))
+
+
+def test_any_network_on_sequences():
+    torch.manual_seed(0)
+    net = Recurrent().eval()
+    x, y = torch.randn(7, 5), torch.randn(7, 5)
+    experiment = pw.Experiment(pw.wrap(net), pw.PromptPair(x, y, answer=0, distractor=1))
+    result = experiment.sweep("module:rnn")
+    with torch.no_grad():
+        clean, corrupted = net.rnn(x[None])[0][0], net.rnn(y[None])[0][0]
+        for position in range(7):
+            hidden = corrupted.clone()
+            hidden[position] = clean[position]
+            out = net.out(hidden)[-1]
+            assert float(result.values.sel(pos=position)) == pytest.approx(float(out[0] - out[1]), abs=1e-5)
