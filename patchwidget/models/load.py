@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from patchwidget.errors import ModelError
 
 from .default import DEFAULT_MODEL_NAME, default_model_folder
+from .foreign import unwrap
 from .model import Model
 
 
@@ -45,23 +46,19 @@ def load(
     return Model(hf.eval(), tokenizer, str(name), f"pw.load({str(name)!r})")
 
 
-def wrap(hf: nn.Module | object, tokenizer: Any = None, *, name: str | None = None) -> Model:
+def wrap(model: nn.Module | object, tokenizer: Any = None, *, name: str | None = None) -> Model:
     """Use a model that is in memory already, as it is: weights, device, dtype and attention setting stay the user's.
 
     Args:
-        hf: a Hugging Face causal language model.
-        tokenizer: its tokenizer; None if prompts and answers will be given as token ids.
+        model: a Hugging Face causal language model; an nnsight `LanguageModel`, a TransformerLens `TransformerBridge` or a PEFT model, of which
+            the Hugging Face module inside is used; or any torch module, which can then be patched at its modules.
+        tokenizer: its tokenizer; None if prompts and answers will be given as token ids (or it is the foreign model's own).
         name: shown in titles and results; the configuration's name if not given.
 
     Raises:
-        ModelError: `hf` is not a module.
+        ModelError: `model` is not a module, and holds none.
     """
-    if not isinstance(hf, nn.Module):
-        raise ModelError(
-            f"A torch module was expected, and this is a {type(hf).__name__}.",
-            "Pass the model object itself; to load one by name use pw.load(name).",
-        )
-    return Model(hf, tokenizer, name)
+    return Model(*unwrap(model, tokenizer), name)
 
 
 def _dtype(dtype: str | torch.dtype) -> str | torch.dtype:
