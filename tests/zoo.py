@@ -62,7 +62,8 @@ def telling_pair(model: Model, clean: list[int] = CLEAN, corrupted: list[int] = 
 def tiny_module(architecture: str, seed: int = 0, **sizes: Any) -> nn.Module:
     """A random causal language model of 4 layers, its weights large enough that every part matters."""
     torch.manual_seed(seed)
-    hf = AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **{**_SIZES, **sizes})).eval().float()
+    common = {name: size for name, size in _SIZES.items() if not (architecture == "falcon" and name == "head_dim")}  # it takes none
+    hf = AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **{**common, **sizes})).eval().float()
     for weight in hf.parameters():
         if weight.ndim > 1:
             weight.data.normal_(0, 0.3)

@@ -94,9 +94,13 @@ def record(model: Model, tokens: Sequence[int] | Tensor, sites: Collection[str] 
             hooks.after(blocks[-1].module, leave)
         for site in module_sites:
             for layer in layers_with(model, site):
-                on_read(hooks, find_tap(model, site, layer), partial(recording.sites.__setitem__, (site, layer)))
+                on_read(hooks, find_tap(model, site, layer), partial(_keep_copy, recording.sites, (site, layer)))
         logits = model.logits_at(recording.tokens, positions)[0]
     return replace(recording, logits=logits)
+
+
+def _keep_copy(sites: dict[tuple[str, int], Tensor], place: tuple[str, int], rows: Tensor) -> None:
+    sites[place] = rows.clone()  # some models write into their tensors later (Falcon)
 
 
 def _rows(hidden: Tensor | None, module: Any) -> Tensor:

@@ -177,4 +177,6 @@ def _why_missing(block: Block, name: str) -> str:
         return "attention and MLP work side by side on the same input in this architecture, so there is no residual stream between them."
     if name == "mlp_post":
         return f"no single down projection was found in {type(block.module).__name__} (a mixture of experts has many)."
+    if name in ("attn_out", "mlp_out"):
+        return f"in {type(block.module).__name__} no module gives what is added to the residual stream (it is added inside of one)."
     return f"no such place was found in {type(block.module).__name__}."

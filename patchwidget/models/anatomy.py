@@ -118,23 +118,43 @@ def _read_block(call: Call, trace: Trace) -> Block:
     attention = _attention_child(children, attended.at if attended else None)
     mlp = [c for c in children if _has_matrices(c.module) and c is not attention]
     entry, parallel = _mlp_entry(call, children, mlp, attention)
+    attn_out = _contribution(attention, children)
+    mlp_out = _contribution(mlp[-1], children) if mlp and _is_one_mlp(mlp) else None
+    if parallel:
+        adds_attention = adds_mlp = _is_sum(call.input, call.output, attn_out, mlp_out)
+    else:
+        middle = entry.input if entry else call.output
+        adds_attention, adds_mlp = _is_sum(call.input, middle, attn_out), _is_sum(middle, call.output, mlp_out)
     return Block(
         module=call.module,
         attention=attended.module if attended else (attention.module if attention else None),
-        attn_out=_contribution(attention, children),
+        attn_out=attn_out.module if attn_out and adds_attention else None,
         o_proj=_output_projection(attention, trace, attended.at if attended else None),
         mid=None if parallel or entry is None else entry.module,
-        mlp_out=_contribution(mlp[-1], children) if mlp and _is_one_mlp(mlp) else None,
+        mlp_out=mlp_out.module if mlp_out and adds_mlp else None,
         down=_down_projection(mlp, trace) if mlp and _is_one_mlp(mlp) else None,
         parallel=parallel,
         intercepted=attended is not None,
     )
 
 
+def _is_sum(before: Tensor | None, after: Tensor | None, *parts: Call | None) -> bool:
+    """Whether what these calls gave is what was added to the residual stream (some models scale it; some add inside the module itself)."""
+    outputs = [part.value.flatten().double() for part in parts if part is not None and part.value is not None]
+    if before is None or after is None or len(outputs) < len(parts):
+        return False
+    added, given = after.flatten().double() - before.flatten().double(), torch.stack(outputs).sum(0)
+    return float(torch.nn.functional.cosine_similarity(added, given, dim=0)) > 0.99
+
+
 def _attention_child(children: list[Call], attended_at: int | None) -> Call | None:
     if attended_at is not None:
         return next((c for c in children if c.began < attended_at < c.ended), None)
-    return next((c for c in children if "atten" in type(c.module).__name__.lower() or "mixer" in type(c.module).__name__.lower()), None)
+    return next((c for c in children if _is_attention(c.module) or "mixer" in type(c.module).__name__.lower()), None)
+
+
+def _is_attention(module: nn.Module) -> bool:
+    return "atten" in type(module).__name__.lower()
 
 
 def _is_one_mlp(mlp: list[Call]) -> bool:
@@ -142,12 +162,11 @@ def _is_one_mlp(mlp: list[Call]) -> bool:
     return len(mlp) == 1 or all(_is_linear(c.module) for c in mlp)
 
 
-def _contribution(source: Call | None, children: list[Call]) -> nn.Module | None:
-    """The module whose output is added to the residual stream: `source`, or the post-norm that takes its output."""
+def _contribution(source: Call | None, children: list[Call]) -> Call | None:
+    """The call whose output is added to the residual stream: `source`, or the post-norm that takes its output."""
     if source is None:
         return None
-    post = next((c for c in children if c.began > source.began and same(c.input, source.output) and _is_norm(c.module)), None)
-    return post.module if post else source.module
+    return next((c for c in children if c.began > source.began and same(c.input, source.output) and _is_norm(c.module)), source)
 
 
 def _mlp_entry(block: Call, children: list[Call], mlp: list[Call], attention: Call | None) -> tuple[Call | None, bool]:
@@ -162,7 +181,7 @@ def _mlp_entry(block: Call, children: list[Call], mlp: list[Call], attention: Ca
 
 def _output_projection(attention: Call | None, trace: Trace, attended_at: int | None) -> nn.Module | None:
     """The first linear layer after the attention function, or the last one of an attention that can't be intercepted."""
-    if attention is None:
+    if attention is None or not _is_attention(attention.module):
         return None
     linear = [c for c in trace.within(attention) if _is_linear(c.module)]
     if attended_at is not None:

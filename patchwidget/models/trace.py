@@ -12,13 +12,17 @@ from .hooks import Hooks
 
 @dataclass(eq=False)
 class Call:
-    """One call of a module: its main input and output tensor, and when it began and ended."""
+    """One call of a module: its main input and output tensor, and when it began and ended.
+
+    `value` is a copy of the output, which some models go on to write into.
+    """
 
     module: nn.Module
     input: Tensor | None
     began: int
     output: Tensor | None = None
     ended: int = -1
+    value: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ def trace_forward(hf: nn.Module, inputs: dict[str, Any]) -> Trace:
     def end(module: nn.Module, output: Any) -> None:
         call = open_calls.pop()
         call.output, call.ended = main_tensor(output), next(clock)
+        call.value = None if call.output is None else call.output.clone()
 
     def attend(own: Any, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kw: Any) -> Any:
         attended.append(Attended(module, next(clock), query.shape[1], key.shape[1], value.shape[-1]))
