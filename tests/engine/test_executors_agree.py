@@ -74,7 +74,7 @@ def test_on_the_default_model(ioi):
     for site in SITES:
         axis = {"z": "heads", "q": "heads", "pattern": "heads", "k": "heads", "v": "heads", "mlp_post": "neurons"}.get(site)
         few = {axis: [0, 2]} if axis else {}
-        if site == "mlp_post":  # two neurons do too little for a relative error
+        if site == "mlp_post":  # two neurons do too little to be told from rounding
             few["neurons"] = [list(range(0, 1536, 2))]
         assert disagreement(ioi, site, layers=[0, 14, 29], positions=[[9], [13]], **few) < 1e-4, site
 
