@@ -2,8 +2,10 @@
 
 Random models of the default model's width, and pairs that differ in their first token, so that every cell has to be computed. A patch at
 layer l and position p needs the tokens from p on in the layers from l on: the predicted cost of a sweep is the sum over its cells of
-(layers left) x (tokens left), and the time for each of these should be about constant: less would be lost on many small steps where the
-sweep is small. Each measurement is a process of its own, whose peak memory can be told.
+(layers left) x (tokens left), and the time for each of these should be about constant. Small sweeps lose more to what each step costs.
+
+Each measurement is a process of its own, so that its peak memory can be told, and takes one thread's processor time, which other work on
+the machine changes little: this is about growth, not about speed.
 """
 
 import argparse
@@ -12,12 +14,11 @@ import random
 import resource
 import subprocess
 import sys
+import time
 
-import numpy as np
 import torch
 
 import patchwidget as pw
-from benchmarks.sweep import timed
 from patchwidget.models.default import default_model_folder
 from patchwidget.models.model import Model
 
@@ -35,7 +36,7 @@ def main() -> None:
         layers, tokens = options.one
         print(json.dumps(measured(layers, tokens, options.repeat)))
         return
-    print_row("layers", "tokens", "cells", "predicted", "seconds", "µs for each predicted", "model, MB", "peak above it, MB")
+    print_row("layers", "tokens", "cells", "predicted", "processor seconds", "µs for each predicted", "model, MB", "peak above it, MB")
     print_row(*["---"] * 8)
     for layers, tokens in [*TOKENS, *LAYERS]:
         command = [sys.executable, "-m", "benchmarks.growth", "--repeat", str(options.repeat), "--one", str(layers), str(tokens)]
@@ -47,11 +48,12 @@ def main() -> None:
 
 
 def measured(layers: int, tokens: int, repeat: int) -> dict[str, float]:
-    """Best seconds of a resid_pre sweep, and in bytes: the model's parameters, and how far memory rose above all that was there before."""
+    """Best seconds of a resid_pre sweep; in bytes, the model's parameters and how far memory rose above all that was there before."""
+    torch.set_num_threads(1)
     model = random_model(layers)
     sweep(model, 3)  # loads the code that a first sweep loads
     before = peak_memory()
-    seconds = min(timed(lambda: sweep(model, tokens))[0] for _ in range(repeat))
+    seconds = min(processor_seconds(model, tokens) for _ in range(repeat))
     size = sum(parameter.numel() * parameter.element_size() for parameter in model.hf.parameters())
     return {"seconds": seconds, "model": size, "peak": peak_memory() - before}
 
@@ -64,10 +66,16 @@ def random_model(layers: int) -> Model:
     return pw.wrap(AutoModelForCausalLM.from_config(config).eval())
 
 
-def sweep(model: Model, tokens: int) -> np.ndarray:
+def processor_seconds(model: Model, tokens: int) -> float:
+    start = time.process_time()
+    sweep(model, tokens)
+    return time.process_time() - start
+
+
+def sweep(model: Model, tokens: int) -> None:
     first, other, answer, distractor, *rest = random.Random(0).sample(range(VOCABULARY), tokens + 3)
     pair = pw.PromptPair([first, *rest], [other, *rest], answer, distractor)
-    return pw.Experiment(model, pair).sweep("resid_pre", progress=False).values.to_numpy()
+    pw.Experiment(model, pair).sweep("resid_pre", progress=False)
 
 
 def peak_memory() -> int:

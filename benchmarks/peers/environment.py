@@ -38,8 +38,8 @@ def peers_python() -> Path:
                 print(f"Installing the peers into {folder}, this once.", flush=True)
                 _install(folder, python)
                 stamp.touch()
-    except OSError as error:
-        raise PeersMissingError(f"{folder} can't be written: {error}") from error
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise PeersMissingError(f"{folder} can't be made: {error}") from error
     return python
 
 
