@@ -54,8 +54,8 @@ class Patch:
         taken = self._source_positions(positions, length)
         value = values_of(self.source)(self.site, layer)[list(taken)]
         columns = self._columns(positions, length)
-        chosen = self.neuron if site.axis == "neuron" else self.head
-        if (self.neuron if site.axis != "neuron" else None) is not None or (chosen is not None and site.axis is None):
+        chosen, stray = (self.neuron, self.head) if site.axis == "neuron" else (self.head, self.neuron)
+        if stray is not None or (chosen is not None and site.axis is None):
             raise SiteError(f"{self.site} is not divided into what the patch names.", "heads: z, q, k, v, pattern; neurons: mlp_post.")
         size = value.shape[-1] if site.axis == "neuron" else axis_size(model, site, layer) or 0
         indices = _several(chosen, size, "Head or neuron", f"{self.site} has")

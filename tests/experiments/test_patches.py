@@ -158,6 +158,7 @@ def test_bad_patches():
         (pw.Patch("z", 1, head=4), "Head or neuron 4 does not exist"),
         (pw.Patch("z", 1, pos=12), "Position 12 does not exist"),
         (pw.Patch("resid_pre", 1, head=0), "not divided"),
+        (pw.Patch("mlp_post", 1, neuron=3, head=0), "not divided"),
         (pw.Patch("pattern", 1, head=0, pos=3, src_pos=5), "can't attend to position 5"),
         (pw.Patch("z", 1, src_pos=5), "src_pos belongs to patterns"),
         (pw.Patch("module:model.layer.1"), "no module 'model.layer.1'. Did you mean"),
