@@ -14,6 +14,7 @@ def test_a_click_in_mid_sweep_is_answered_before_the_sweep_goes_on(open_lab):
     gate.let()
     assert page.over(click)["status"] == "done"
     assert page.views["main"]["status"] != "done"
+    lab._publisher.drain()  # traits follow in its thread
     assert lab.status == "running"
     assert lab.selection == {"layer": 1, "pos": 2}
     gate.open()
@@ -171,6 +172,7 @@ def test_two_labs_on_one_model_take_turns(open_lab):
     click = two.request("heads", layer=0, pos=0)
     gate.let()
     assert two.over(click)["status"] == "done"
+    first._publisher.drain()  # traits follow in its thread
     assert first.status == "running"
     gate.open()
     assert first.wait(timeout=20.0)
