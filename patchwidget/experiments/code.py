@@ -1,31 +1,29 @@
 """The lines of Python that compute a sweep again."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from .prompts import PromptPair
-
-if TYPE_CHECKING:
-    from .experiment import Experiment
+from .runs import Runs
 
 _DEFAULTS = {"layers": None, "positions": "each", "heads": None, "neurons": None, "window": 1, "operator": "replace", "source": None}
 
 
-def code_of(experiment: "Experiment", site: str, options: Mapping[str, Any]) -> str:
+def code_of(runs: Runs, site: str, options: Mapping[str, Any]) -> str:
     """A script for one sweep; what can't be written down (a function, a tensor) stands there by its name."""
-    pairs = [_pair(pair) for pair in experiment.prompts]
-    pair = f"[{', '.join(pairs)}]" if experiment.several else pairs[0]
-    metrics = [repr(metric) if isinstance(metric, str) else name for name, metric in experiment.metrics.items()]
+    pairs = [_pair(pair) for pair in runs.prompts]
+    pair = f"[{', '.join(pairs)}]" if runs.several else pairs[0]
+    metrics = [repr(metric) if isinstance(metric, str) else name for name, metric in runs.metrics.items()]
     metric = metrics[0] if len(metrics) == 1 else f"[{', '.join(metrics)}]"
     changed = {name: value for name, value in options.items() if isinstance(value, Tensor) or value != _DEFAULTS[name]}
     given = "".join(f", {name}={_shown(value)}" for name, value in changed.items())
     return (
         "import patchwidget as pw\n\n"
-        f"model = {experiment.model.code}\n"
+        f"model = {runs.model.code}\n"
         f"pair = {pair}\n"
-        f"exp = pw.Experiment(model, pair, metric={metric}, direction={experiment.direction!r})\n"
+        f"exp = pw.Experiment(model, pair, metric={metric}, direction={runs.direction!r})\n"
         f"result = exp.sweep({site!r}{given})\n"
     )
 

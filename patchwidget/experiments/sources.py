@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,9 +11,7 @@ from patchwidget.engine.recording import Recording, record
 from patchwidget.errors import PatchError, PromptError, SiteError
 
 from .prompts import Text, tokenize_prompt
-
-if TYPE_CHECKING:
-    from .experiment import Experiment
+from .runs import Runs
 
 # (site, layer) -> what to put there, [T, ...] by position of the base prompt
 Values = Callable[[str, int], Tensor]
@@ -57,7 +55,7 @@ class Noise:
 Source = str | Tensor | float | Resample | Mean | Noise
 
 
-def values_of(experiment: "Experiment", pair: int, source: Source) -> tuple[Values, int]:
+def values_of(runs: Runs, pair: int, source: Source) -> tuple[Values, int]:
     """What a source puts where, and the first position at which it can differ from the base run.
 
     Args:
@@ -68,19 +66,19 @@ def values_of(experiment: "Experiment", pair: int, source: Source) -> tuple[Valu
         PatchError, PromptError, SiteError: the source is not known, its prompts do not fit, or its shape does not.
     """
     if isinstance(source, str) and source in ("clean", "corrupted"):
-        same = source == experiment.base
-        first = experiment.pairs[pair].length if same else experiment.unchanged_before(pair)
-        return lambda site, layer: experiment.recording(source, _raw(site), pair).at(_raw(site), layer), first
+        same = source == runs.base
+        first = runs.pairs[pair].length if same else runs.unchanged_before(pair)
+        return lambda site, layer: runs.recording(source, _raw(site), pair).at(_raw(site), layer), first
     if isinstance(source, str) and source == "zero":
-        return lambda site, layer: torch.zeros_like(_own(experiment, pair, site, layer)), 0
+        return lambda site, layer: torch.zeros_like(_own(runs, pair, site, layer)), 0
     if isinstance(source, Noise):
-        return lambda site, layer: _noisy(_own(experiment, pair, site, layer), source, layer), 0
+        return lambda site, layer: _noisy(_own(runs, pair, site, layer), source, layer), 0
     if isinstance(source, Resample):
-        return _resampled(experiment, pair, source), 0
+        return _resampled(runs, pair, source), 0
     if isinstance(source, Mean):
-        return _mean(experiment, pair, source), 0
+        return _mean(runs, pair, source), 0
     if isinstance(source, Tensor | float | int):
-        return lambda site, layer: _fitted(torch.as_tensor(source), _own(experiment, pair, site, layer), site), 0
+        return lambda site, layer: _fitted(torch.as_tensor(source), _own(runs, pair, site, layer), site), 0
     known = "'clean', 'corrupted', 'zero', a number, a tensor, pw.Mean(prompts), pw.Resample(prompt) or pw.Noise(scale)"
     raise PatchError(f"source={source!r} is not known.", f"Use {known}.")
 
@@ -97,8 +95,8 @@ def _raw(site: str) -> str:
     return site.removesuffix("_per_head")
 
 
-def _own(experiment: "Experiment", pair: int, site: str, layer: int) -> Tensor:
-    return experiment.recording(experiment.base, _raw(site), pair).at(_raw(site), layer)
+def _own(runs: Runs, pair: int, site: str, layer: int) -> Tensor:
+    return runs.recording(runs.base, _raw(site), pair).at(_raw(site), layer)
 
 
 def _noisy(own: Tensor, noise: Noise, layer: int) -> Tensor:
@@ -115,22 +113,22 @@ def _fitted(value: Tensor, own: Tensor, site: str) -> Tensor:
         raise SiteError(message, "Give one value for all positions, or one per position.") from error
 
 
-def _resampled(experiment: "Experiment", pair: int, source: Resample) -> Values:
-    found = _Reference(experiment, [source.prompt])
-    _check_length(found.lengths, experiment.pairs[pair].length, "The prompt to resample from")
+def _resampled(runs: Runs, pair: int, source: Resample) -> Values:
+    found = _Reference(runs, [source.prompt])
+    _check_length(found.lengths, runs.pairs[pair].length, "The prompt to resample from")
     return lambda site, layer: found.at(_raw(site), layer)[0]
 
 
-def _mean(experiment: "Experiment", pair: int, source: Mean) -> Values:
+def _mean(runs: Runs, pair: int, source: Mean) -> Values:
     if not source.prompts:
         raise PromptError("The mean is over no prompts.", "Give pw.Mean at least one prompt.")
-    found = _Reference(experiment, source.prompts)
+    found = _Reference(runs, source.prompts)
     if source.per_position:
-        _check_length(found.lengths, experiment.pairs[pair].length, "A reference prompt")
+        _check_length(found.lengths, runs.pairs[pair].length, "A reference prompt")
         return lambda site, layer: torch.stack(found.at(_raw(site), layer)).mean(0)
 
     def overall(site: str, layer: int) -> Tensor:
-        return torch.cat(found.at(_raw(site), layer)).mean(0).expand_as(_own(experiment, pair, site, layer))
+        return torch.cat(found.at(_raw(site), layer)).mean(0).expand_as(_own(runs, pair, site, layer))
 
     return overall
 
@@ -144,9 +142,9 @@ def _check_length(lengths: list[int], wanted: int, what: str) -> None:
 class _Reference:
     """Other prompts' runs, recorded when first asked for a site."""
 
-    def __init__(self, experiment: "Experiment", prompts: Sequence[Text]) -> None:
-        self._model = experiment.model
-        self._tokens = [tokenize_prompt(experiment.model, prompt, "reference") for prompt in prompts]
+    def __init__(self, runs: Runs, prompts: Sequence[Text]) -> None:
+        self._model = runs.model
+        self._tokens = [tokenize_prompt(runs.model, prompt, "reference") for prompt in prompts]
         self._recordings: dict[str, list[Recording]] = {}
 
     @property

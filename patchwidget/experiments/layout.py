@@ -1,0 +1,67 @@
+"""How the cells of a result are laid out, and how their numbers become one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from .checks import Check
+from .result import PatchResult
+from .runs import Runs
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """The axes of a result with their labels, in order, and what to tell of where its numbers come from.
+
+    Attributes:
+        axes: name -> labels; with `pair` in front where there are several.
+        info: goes into the result's own.
+    """
+
+    site: str
+    axes: dict[str, list]
+    info: dict
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(len(labels) for labels in self.axes.values())
+
+    @classmethod
+    def of(cls, runs: Runs, site: str, axes: dict[str, list], info: dict) -> "Layout":
+        """With the axis `pair` where the experiment has several."""
+        pairs = {"pair": list(range(len(runs.pairs)))} if runs.several else {}
+        return cls(site, pairs | axes, info)
+
+    def result(
+        self, runs: Runs, values: np.ndarray, state: np.ndarray, checks: list[Check], noise: Sequence[float], executor: str
+    ) -> PatchResult:
+        """Values [places, metrics] and states [places] in C order, and the noise of each metric: one result with the others in it."""
+        results = [self._one(runs, i, values[:, i], state, checks, noise[i], executor) for i in range(len(runs.metrics))]
+        results[0].others.update(dict(zip(list(runs.metrics)[1:], results[1:], strict=True)))
+        return results[0]
+
+    def _one(
+        self, runs: Runs, metric: int, values: np.ndarray, state: np.ndarray, checks: list[Check], noise: float, executor: str
+    ) -> PatchResult:
+        name = list(runs.metrics)[metric]
+        array = xr.DataArray(values.reshape(self.shape), dims=tuple(self.axes), coords=self.axes, name=name)
+        info = {
+            "model": runs.model.name,
+            "dtype": str(runs.model.dtype).removeprefix("torch."),
+            "site": self.site,
+            "direction": runs.direction,
+            "metric": name,
+            "tokens": None if runs.several else getattr(runs.pair, f"{runs.base}_tokens"),
+            "executor": executor,
+            **self.info,
+        }
+        clean, corrupted = _baseline(runs, "clean", metric), _baseline(runs, "corrupted", metric)
+        return PatchResult(array, clean, corrupted, state.reshape(self.shape), checks, noise, info)
+
+
+def _baseline(runs: Runs, run: str, metric: int) -> float | xr.DataArray:
+    if not runs.several:
+        return runs.value_of(run, 0, metric)
+    return xr.DataArray([runs.value_of(run, i, metric) for i in range(len(runs.pairs))], dims="pair")

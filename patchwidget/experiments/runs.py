@@ -1,0 +1,180 @@
+"""The two runs of each prompt pair without a patch: recorded, measured, checked. What every question of an experiment stands on."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from patchwidget.engine.hooked import HookedExecutor
+from patchwidget.engine.measure import Measure
+from patchwidget.engine.packed import PackedExecutor
+from patchwidget.engine.readout import read_logits
+from patchwidget.engine.recording import Recording, record
+from patchwidget.engine.sites import find_tap
+from patchwidget.errors import MetricError, ModelError, PatchError, PromptError, SiteError
+from patchwidget.models.model import Model
+
+from .checks import Check, parity_check, tolerance
+from .metrics import Metrics, make_measure, name_metrics
+from .prompts import PromptPair, TokenPair, tokenize_pair
+
+_FREE_SITES = ("resid_pre", "resid_post")  # every recording holds these
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """Both runs without a patch: the metric of each, and the eight most probable next tokens of each as (text, probability)."""
+
+    clean: float
+    corrupted: float
+    clean_top: list[tuple[str, float]]
+    corrupted_top: list[tuple[str, float]]
+
+
+class Runs:
+    """A model's clean and corrupted run of one or several pairs. Arguments as in `Experiment`.
+
+    Attributes:
+        model, direction: as given.
+        metrics: name -> metric, in order; `metric_name` is the first.
+        prompts, pairs: the pairs as given, and as tokens; `several` tells whether a list was given.
+        base, source: which run is patched and which run the patches come from: "clean" or "corrupted".
+        measures: one per pair.
+    """
+
+    def __init__(
+        self,
+        model: Model | object,
+        pair: PromptPair | Sequence[PromptPair],
+        metric: Metrics = "logit_diff",
+        direction: str = "denoise",
+        *,
+        answer_pos: int | None = None,
+    ) -> None:
+        if not isinstance(model, Model):
+            message = f"A patchwidget model was expected, and this is a {type(model).__name__}."
+            raise ModelError(message, "Use pw.load(...) or pw.wrap(hf_model, tokenizer).")
+        if direction not in ("denoise", "noise"):
+            hint = "Use 'denoise' (clean into corrupted) or 'noise' (corrupted into clean)."
+            raise PatchError(f"direction={direction!r} is not known.", hint)
+        model.check_ready()
+        self.model, self.direction = model, direction
+        self.metrics = name_metrics(metric)
+        self.metric_name = next(iter(self.metrics))
+        self.several = not isinstance(pair, PromptPair)
+        self.prompts = [pair] if isinstance(pair, PromptPair) else list(pair)
+        if not self.prompts:
+            raise PromptError("The list of pairs is empty.", "Give at least one PromptPair.")
+        feed = "answer_log_prob" in self.metrics.values()
+        if feed and (len(self.metrics) > 1 or answer_pos is not None):
+            raise MetricError(
+                "answer_log_prob reads as many positions as the answer has tokens, so it stands alone.", "Ask for it by itself."
+            )
+        self.pairs: list[TokenPair] = [tokenize_pair(model, prompts, feed_answer=feed) for prompts in self.prompts]
+        self.base, self.source = ("corrupted", "clean") if direction == "denoise" else ("clean", "corrupted")
+        self._recordings: dict[tuple[str, int], Recording] = {}
+        self.measures = [self._measure_of(i, pair, answer_pos, feed=feed) for i, pair in enumerate(self.pairs)]
+
+    @property
+    def pair(self) -> TokenPair:
+        """The pair as tokens; the first one of several."""
+        return self.pairs[0]
+
+    @cached_property
+    def baselines(self) -> Baselines:
+        """The metric and the likeliest next tokens of both runs (of the first pair)."""
+        return Baselines(self.value_of("clean"), self.value_of("corrupted"), self._top_tokens("clean"), self._top_tokens("corrupted"))
+
+    def value_of(self, run: str, pair: int = 0, metric: int = 0) -> float:
+        """The metric of the "clean" or "corrupted" run without a patch, from the model's own logits."""
+        return float(self.measures[pair].of_logits(self.recording(run, pair=pair).logits[None])[0, metric])
+
+    def recording(self, run: str, site: str | None = None, pair: int = 0) -> Recording:
+        """The recorded "clean" or "corrupted" run of a pair, with this site's activations in it. Runs the model again for a site that is new."""
+        with self.model.lock:
+            have = self._recordings.get((run, pair))
+            kept = {place[0] for place in have.sites} if have else self._sites_kept_from_the_start()
+            needed = kept if site is None or site in _FREE_SITES else kept | {site}
+            if have is None or needed != kept:
+                have = record(self.model, getattr(self.pairs[pair], run), needed, self.measures[pair].positions)
+                if not torch.isfinite(have.logits).all():
+                    raise ModelError(
+                        f"The {run} run's logits are not finite: a weight is NaN, or a number grew too large for {self.model.dtype}.",
+                        "Load the model in float32 or bfloat16, or check its weights.",
+                    )
+                self._recordings[run, pair] = have
+        return have
+
+    def unchanged_before(self, pair: int) -> int:
+        """The first position whose activations can differ between the two runs of a pair."""
+        return self.pairs[pair].first_difference if self.model.has_blocks and self.model.causal else 0
+
+    @cached_property
+    def parity(self) -> Check:
+        """Whether the engine's logits of the base runs are those of the untouched `model(**inputs)`; the worst pair's."""
+        checks = [self._parity_of(pair) for pair in range(len(self.pairs))]
+        return max(checks, key=lambda check: check.value / check.limit)
+
+    @property
+    def tolerance(self) -> float:
+        """How far apart, in units of the metric, two right ways to compute it may lie in this model's dtype."""
+        return tolerance(self.model.dtype, float(self.recording(self.base).logits.abs().max()))
+
+    @property
+    def noise_floor(self) -> float:
+        """The least that a metric can be off by in this model's dtype: one rounding of the largest logit."""
+        return self.tolerance / 64
+
+    def choose_executor(self, name: str) -> str:
+        """ "packed" or "hooked": what was asked for, or for "auto" the packed one where the model allows it and its logits come out right."""
+        why_not = self.why_not_packed()
+        if name == "packed" and why_not:
+            raise ModelError(f"The packed executor can't run {self.model.name}: {why_not}.", "Use executor='hooked'.")
+        return name if name != "auto" else "packed" if why_not is None and self.parity.ok else "hooked"
+
+    def why_not_packed(self) -> str | None:
+        """What keeps the model from the packed executor, as the end of a sentence; None if nothing does."""
+        model = self.model
+        if not model.has_blocks:
+            return "it has no blocks"
+        if not model.anatomy.intercepted:
+            return "its attention does not go through transformers' attention interface"
+        if model.anatomy.tail is None:
+            return "what is between its last block and its unembedding is not a chain of modules"
+        return None if model.causal else "its positions see later ones"
+
+    def make_executor(self, name: str) -> PackedExecutor | HookedExecutor:
+        """The executor of this name for the base runs."""
+        if name == "packed":
+            return PackedExecutor(self.model, [self.recording(self.base, pair=i) for i in range(len(self.pairs))], self.measures)
+        return HookedExecutor(self.model, [getattr(pair, self.base) for pair in self.pairs], self.measures)
+
+    def _measure_of(self, index: int, pair: TokenPair, answer_pos: int | None, *, feed: bool) -> Measure:
+        position = pair.length - 1 if answer_pos is None else answer_pos
+        if not 0 <= position < pair.length:
+            raise PromptError(
+                f"answer_pos={answer_pos} does not exist: the prompts have positions 0 to {pair.length - 1}.", "Choose one of these."
+            )
+        positions = tuple(range(pair.length - len(pair.answers), pair.length)) if feed else (position,)
+        return make_measure(self.metrics, pair, positions, lambda: self.recording(self.source, pair=index).logits[-1].log_softmax(-1))
+
+    def _parity_of(self, pair: int) -> Check:
+        recording, positions = self.recording(self.base, pair=pair), self.measures[pair].positions
+        with torch.no_grad(), self.model.lock:
+            plain = self.model.logits_at(recording.tokens, positions)[0]
+            ours = recording.logits if self.why_not_packed() else read_logits(self.model, recording.resid[-1][list(positions)])
+        return parity_check(ours, plain, tolerance(self.model.dtype, float(plain.abs().max())))
+
+    def _sites_kept_from_the_start(self) -> set[str]:
+        """The heads, where the model has them: a grid's first drill-down asks for them, and should not wait for another run."""
+        with suppress(SiteError):
+            if self.model.has_blocks:
+                find_tap(self.model, "z", 0)
+                return {"z"}
+        return set()
+
+    def _top_tokens(self, run: str, k: int = 8) -> list[tuple[str, float]]:
+        best = self.recording(run).logits[-1].softmax(-1).topk(k)
+        return [(self.model.token_text(int(token)), float(p)) for token, p in zip(best.indices, best.values, strict=True)]
