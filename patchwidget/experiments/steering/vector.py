@@ -1,0 +1,167 @@
+"""A steering vector: directions in a model's residual stream, one per layer, with where they come from."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from patchwidget.errors import PatchError, SiteError
+
+# What is as wide as the residual stream: vectors live at these sites only.
+STEERED_SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
+
+# "last", "mean", "all", "answer", "positions", or a span (start, stop) of positions as in a Python slice
+TokenRule = str | tuple[int | None, int | None]
+
+
+@dataclass(frozen=True, eq=False)
+class SteeringVector:
+    """Directions to steer along. It adds, subtracts and scales like a vector, layer by layer.
+
+    Attributes:
+        vectors: {layer: float32 [d_model]} on the CPU, not normalised; or [n, d_model] where each of n positions has its own (ActAdd).
+        site: where they live: resid_pre, resid_mid, resid_post, attn_out or mlp_out.
+        token_rule: at which tokens the activations were read.
+        method: how they were made: "mean_diff", "pca", "caa", "actadd", "logistic", "patch", or in the maker's own words.
+        residual_norms: {layer: number}, the median L2 norm of the residual stream there, over the tokens of the prompts it was made from;
+            what `unit="residual norm"` is measured in. Empty where it is not known.
+        provenance: where it comes from: model, weights, prompts, date...; plain data that JSON can hold.
+
+    Raises:
+        SiteError: the site is none of these.
+        PatchError: there is no vector, or one is not finite or of another width than the rest.
+    """
+
+    vectors: Mapping[int, Tensor]
+    site: str = "resid_post"
+    token_rule: TokenRule = "last"  # noqa: S105 - no password: it tells which tokens
+    method: str = "given"
+    residual_norms: Mapping[int, float] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.site not in STEERED_SITES:
+            raise SiteError(f"A steering vector can't live at {self.site!r}.", f"Choose one of {', '.join(STEERED_SITES)}.")
+        if not self.vectors:
+            raise PatchError("A steering vector needs at least one layer, and none was given.", "Give vectors={layer: tensor}.")
+        plain = {int(layer): torch.as_tensor(v).detach().float().cpu() for layer, v in sorted(self.vectors.items())}
+        object.__setattr__(self, "vectors", plain)
+        for layer, vector in plain.items():
+            if vector.ndim not in (1, 2) or vector.shape[-1] != self.d_model or vector.numel() == 0:
+                shapes = ", ".join(str(list(v.shape)) for v in plain.values())
+                raise PatchError(f"The vectors have shapes {shapes}.", "Each has to be [d_model], or [positions, d_model], of one width.")
+            if not torch.isfinite(vector).all():
+                raise PatchError(f"The vector of layer {layer} has numbers that are not finite (NaN or infinite).", "Check what made it.")
+
+    @property
+    def layers(self) -> list[int]:
+        return list(self.vectors)
+
+    @property
+    def d_model(self) -> int:
+        """Its width."""
+        return next(iter(self.vectors.values())).shape[-1]
+
+    def __getitem__(self, layer: int) -> Tensor:
+        if layer not in self.vectors:
+            raise SiteError(f"The vector has no layer {layer}.", f"It has {', '.join(map(str, self.vectors))}.")
+        return self.vectors[layer]
+
+    def __repr__(self) -> str:
+        layers = ", ".join(map(str, self.layers)) if len(self.layers) < 5 else f"{self.layers[0]}..{self.layers[-1]}"
+        norms = ", ".join(f"{self.norm(layer):.3g}" for layer in self.layers[:4]) + (", ..." if len(self.layers) > 4 else "")
+        return f"SteeringVector({self.method}, {self.site} of layer {layers}, width {self.d_model}, norm {norms})"
+
+    # ---- arithmetic, layer by layer; the result keeps what is known of the left operand
+
+    def __add__(self, other: "SteeringVector") -> "SteeringVector":
+        return self._combined(other, torch.add)
+
+    def __sub__(self, other: "SteeringVector") -> "SteeringVector":
+        return self._combined(other, torch.sub)
+
+    def __mul__(self, factor: float) -> "SteeringVector":
+        return self._mapped(lambda vector: vector * factor)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> "SteeringVector":
+        return self * (1 / divisor)
+
+    def __neg__(self) -> "SteeringVector":
+        return self * -1.0
+
+    def project_out(self, other: "SteeringVector") -> "SteeringVector":
+        """This vector without its component along `other`, in every layer. PatchError where `other` lacks a layer or is zero there."""
+        return self._combined(other, _without)
+
+    def normalized(self) -> "SteeringVector":
+        """Of L2 norm 1 in every layer (of a vector by position: all its entries together). PatchError for a zero vector."""
+        if not all(vector.norm() > 0 for vector in self.vectors.values()):
+            raise PatchError("A zero vector has no direction, so it can't be normalised.", "Check what made it.")
+        return self._mapped(lambda vector: vector / vector.norm())
+
+    # ---- numbers
+
+    def norm(self, layer: int | None = None) -> float:
+        """L2 norm in one layer; of a vector by position, the largest of its rows. The layer may be left out where there is one only."""
+        return float(self._one(layer).norm(dim=-1).max())
+
+    def relative_norm(self, layer: int | None = None) -> float:
+        """The norm in units of the residual stream's median norm at that layer. PatchError where that is not known."""
+        layer = self._layer(layer)
+        return self.norm(layer) / self.residual_norm(layer)
+
+    def residual_norm(self, layer: int) -> float:
+        """The residual stream's median norm at a layer. PatchError where it is not known."""
+        if layer not in self.residual_norms:
+            raise PatchError(
+                f"This vector does not know the residual stream's norm at layer {layer}.",
+                "Make it known: vector.with_norms(model, prompts).",
+            )
+        return self.residual_norms[layer]
+
+    def cosine(self, other: "SteeringVector", layer: int | None = None) -> float:
+        """Cosine similarity with another vector in one layer; NaN if either is zero there."""
+        ours, theirs = self._one(layer), other[self._layer(layer)]
+        self._check_fits(other)
+        return float(functional.cosine_similarity(ours.flatten().double(), theirs.flatten().double(), dim=0, eps=0.0))
+
+    # ---- inside
+
+    def _layer(self, layer: int | None) -> int:
+        if layer is None and len(self.vectors) > 1:
+            raise SiteError("This vector has several layers.", f"Name one: layer={self.layers[0]}, for example.")
+        return self.layers[0] if layer is None else layer
+
+    def _one(self, layer: int | None) -> Tensor:
+        return self[self._layer(layer)]
+
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "SteeringVector":
+        return replace(self, vectors={layer: change(vector) for layer, vector in self.vectors.items()})
+
+    def _combined(self, other: "SteeringVector", combine: Callable[[Tensor, Tensor], Tensor]) -> "SteeringVector":
+        self._check_fits(other)
+        if self.layers != other.layers:
+            raise PatchError(f"The vectors have different layers: {self.layers} and {other.layers}.", "Combine vectors of the same layers.")
+        vectors = {layer: combine(vector, other[layer]) for layer, vector in self.vectors.items()}
+        method = self.method if self.method == other.method else f"{self.method}, {other.method}"
+        return replace(self, vectors=vectors, method=method, provenance={**self.provenance, "combined_with": dict(other.provenance)})
+
+    def _check_fits(self, other: "SteeringVector") -> None:
+        if self.d_model != other.d_model:
+            raise PatchError(
+                f"The vectors have widths {self.d_model} and {other.d_model}, so they are of different models.", "Use one model's."
+            )
+        if self.site != other.site:
+            raise PatchError(f"The vectors live at different sites: {self.site} and {other.site}.", "Use vectors of one site.")
+
+
+def _without(vector: Tensor, other: Tensor) -> Tensor:
+    square = (other * other).sum(-1, keepdim=True)
+    if not (square > 0).all():
+        raise PatchError("A zero vector can't be projected out: it has no direction.", "Check what made it.")
+    return vector - (vector * other).sum(-1, keepdim=True) / square * other
