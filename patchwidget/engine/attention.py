@@ -1,6 +1,6 @@
 """Patching inside attention: queries, keys, values and patterns, on whatever attention function the model has."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -14,12 +14,12 @@ from .cells import EditTable, RowsOf
 from .recording import Recording
 
 
-def edit_heads(edits: EditTable, site: str, layer: int, heads: Tensor, rows_of: RowsOf) -> Tensor:
-    """`heads` [B, H, S, d] with the edits of q, k or v written in; the same tensor where there are none."""
+def edit_heads(edits: EditTable, site: str, layer: int, heads: Tensor, rows_of: RowsOf, numbers: Collection[int] | None = None) -> Tensor:
+    """`heads` [B, H, S, d] with the edits of q, k or v (of these cells, or of all) written in; the same tensor where there are none."""
     if (site, layer) not in edits.places:
         return heads
     rows = as_rows(heads).clone()
-    edits.write((site, layer), rows, rows_of)
+    edits.write((site, layer), rows, rows_of, numbers)
     return rows.unflatten(0, (heads.shape[0], heads.shape[2])).transpose(1, 2)
 
 

@@ -1,9 +1,11 @@
-"""Per-position arguments of a block (position ids, rotary angles...), picked for rows that are packed in another order."""
+"""Calling a block anew with its recorded arguments (position ids, rotary angles...), picked for rows packed in another order."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor, cat
+from torch import Tensor, cat, nn
+
+from patchwidget.models.trace import main_tensor
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -19,6 +21,17 @@ def pick_arguments(call: Arguments, rows: Tensor, total: int) -> Arguments:
     """The arguments for these rows out of `total`. Masks are left out: the attention function has the base run's."""
     args, kwargs = call
     return tuple(_pick(x, rows, total) for x in args), {name: _pick(x, rows, total) for name, x in kwargs.items()}
+
+
+def call_block(block: nn.Module, hidden: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """What a block gives for other hidden states [B, S, d_model], with these arguments for the rest; of the same shape."""
+    if "hidden_states" in kwargs:
+        output = main_tensor(block(*args, **{**kwargs, "hidden_states": hidden}))
+    else:
+        output = main_tensor(block(hidden, *args[1:], **kwargs))
+    if output is None:
+        raise LookupError(f"{type(block).__name__} returned no tensor")
+    return output
 
 
 def _join(values: Sequence[Any], lengths: Sequence[int]) -> Any:
