@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .experiments.patches import Patch
     from .experiments.prompts import PromptPair
     from .experiments.result import PatchResult
-    from .experiments.sources import Mean, Noise, Resample
+    from .experiments.sources import Mean, Noise, Placebo, Resample
     from .models.load import load, wrap
     from .models.model import Model
     from .widget.lab import PatchLab
@@ -28,6 +28,7 @@ __all__ = [
     "PatchError",
     "PatchLab",
     "PatchResult",
+    "Placebo",
     "PromptError",
     "PromptPair",
     "Resample",
@@ -41,7 +42,7 @@ __all__ = [
 _HOME = {
     **dict.fromkeys(["MetricError", "ModelError", "PatchError", "PromptError", "SiteError"], "errors"),
     "Experiment": "experiments.experiment",
-    **dict.fromkeys(["Mean", "Noise", "Resample"], "experiments.sources"),
+    **dict.fromkeys(["Mean", "Noise", "Placebo", "Resample"], "experiments.sources"),
     "Model": "models.model",
     "Patch": "experiments.patches",
     "PatchLab": "widget.lab",

@@ -29,7 +29,9 @@ def code_of(runs: Runs, site: str, options: Mapping[str, Any]) -> str:
 
 
 def _pair(pair: PromptPair) -> str:
-    return f"pw.PromptPair({', '.join(f'{name}={_shown(getattr(pair, name))}' for name in ('clean', 'corrupted', 'answer', 'distractor'))})"
+    given = {name: getattr(pair, name) for name in ("clean", "corrupted", "answer", "distractor")}
+    given |= {name: value for name in ("roles", "align") if (value := getattr(pair, name)) is not None}
+    return f"pw.PromptPair({', '.join(f'{name}={_shown(value)}' for name, value in given.items())})"
 
 
 def _shown(value: Any) -> str:

@@ -1,13 +1,13 @@
 """An experiment: a model, two prompts, what is measured, and in which direction patches go. Its methods are what one can ask."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
 from patchwidget.engine.attention import attention_pattern
-from patchwidget.engine.cells import Cell
+from patchwidget.engine.cells import Cell, Edit
 from patchwidget.engine.sites import find_tap
 from patchwidget.errors import PatchError, SiteError
 
@@ -17,7 +17,7 @@ from .patches import Patch
 from .plan import Choices, Plan, Positions, make_plan
 from .result import PatchResult
 from .runs import Runs
-from .sources import Source, Values, describe_source, values_of
+from .sources import Source, as_recorded, describe_source, patchable, values_of
 from .sweep import Sweep, run_through
 
 
@@ -41,6 +41,7 @@ class Experiment(Runs):
         direction: "denoise" patches the clean run's activations into the corrupted run (what suffices for the behaviour); "noise" the
             corrupted run's into the clean one (what is necessary for it). Heimersheim and Nanda 2024.
         answer_pos: the position whose logits are measured; the last one if not given.
+        align: which positions correspond where clean and corrupted prompt are of unequal length (see `PromptPair`), for all pairs.
 
     Raises:
         ModelError, PromptError, MetricError: model, pair or metric can't be used, with what is wrong and what to do.
@@ -67,7 +68,8 @@ class Experiment(Runs):
                 as one query head sees them. Queries and keys are patched at the same position, so before or after the rotary embedding
                 makes no difference.
             positions: "each" (an axis of the result), "all" at once, a list of positions patched together, or a list of lists (spans), each
-                a place on the axis; for pattern these are destinations, and "entries" takes each (dest_pos, src_pos) by itself.
+                a place on the axis; "roles", or a list of roles, for an axis of the pairs' roles; for pattern these are destinations, and
+                "entries" takes each (dest_pos, src_pos) by itself.
             layers, heads, neurons: which; all by default. An item that is itself a list is patched together.
             source: with what: "clean" or "corrupted" (the other run is the default), "zero", pw.Mean, pw.Resample, pw.Noise, a number or a tensor.
             operator: "replace", or "add" the source to what is there.
@@ -88,7 +90,9 @@ class Experiment(Runs):
     def start(self, site: str, *, source: Source | None = None, executor: str = "auto", **where) -> Sweep:  # noqa: ANN003
         """Like `sweep`, but gives the sweep before it has computed anything: iterate it for batches, look at `.result`, `.close()` it."""
         put = self.source if source is None else source
-        plan = make_plan(self.model, site, max(pair.length for pair in self.pairs), **where)
+        longest = max(self.length(i) for i in range(len(self.pairs)))
+        roles = list(dict.fromkeys(role for pair in self.pairs for role in pair.roles))
+        plan = make_plan(self.model, site, longest, roles=roles, **where)
         if plan.together:
             self._check_together(plan.together)
         positions = where.get("positions", "each")
@@ -115,8 +119,7 @@ class Experiment(Runs):
         site = "+".join(dict.fromkeys(patch.site for patch in several))
         layout = Layout.of(self, site, {}, {"patches": several})
         cells: list[Cell | None] = [
-            Cell(tuple(edit for patch in several for edit in patch.edits(self.model, pair.length, self._patch_values(i))), i)
-            for i, pair in enumerate(self.pairs)
+            Cell(tuple(edit for patch in several for edit in self._patch_edits(patch, i)), i) for i in range(len(self.pairs))
         ]
         return run_through(Sweep(self, layout, lambda: cells, executor), site, progress=False)
 
@@ -128,7 +131,8 @@ class Experiment(Runs):
             ModelError: the model's attention can't be read.
         """
         find_tap(self.model, "resid_pre", layer)
-        for value, size, what in [(head, self.model.n_heads, "Head"), (pos, self.pair.length, "Position")]:
+        shorter = min(self.pair.length_of(run) for run in ("clean", "corrupted"))
+        for value, size, what in [(head, self.model.n_heads, "Head"), (pos, shorter, "Position")]:
             if not 0 <= value < size:
                 raise SiteError(f"{what} {value} does not exist: there are 0 to {size - 1}.", "Choose one of these.")
         rows = {
@@ -136,20 +140,32 @@ class Experiment(Runs):
         }
         return AttentionRow(rows["clean"], rows["corrupted"])
 
-    def _cells(self, plan: Plan, source: Source) -> list[Cell | None]:
+    def _cells(self, plan: Plan, source: Source) -> Iterator[Cell | None]:
         """One cell per place, in C order: pairs first."""
-        points, cells = plan.points(), []
-        for i, pair in enumerate(self.pairs):
+        for i in range(len(self.pairs)):
+            length, there = self.length(i), patchable(self, i, source)
+            self._check_rows(plan, i, source)
             values, first = values_of(self, i, source)
             values, first = cache(values), first if plan.operator == "replace" else 0
-            cells += [Cell(plan.edits(p, values, first, pair.length), i) if plan.fits(p, pair.length) else None for p in points]
-        return cells
+            for point in plan.points():
+                place = plan.with_roles(point, partial(self.positions_of_role, pair=i))
+                yield Cell(plan.edits(place, values, first, length, there), i) if plan.fits(place, length, there) else None
 
-    def _patch_values(self, pair: int) -> Callable[[Source | None], Values]:
-        return lambda source: values_of(self, pair, self.source if source is None else source)[0]
+    def _patch_edits(self, patch: Patch, pair: int) -> list[Edit]:
+        source = self.source if patch.source is None else patch.source
+        elsewhere = patch.source_pos is not None and self.pairs[pair].shifted and isinstance(source, str) and source == self.source
+        values = as_recorded(self, pair, source) if elsewhere else values_of(self, pair, source)[0]
+        there = range(self.length(pair)) if elsewhere else patchable(self, pair, source)
+        return patch.edits(self.model, self.length(pair), values, there, self.pairs[pair].length_of(self.source) if elsewhere else None)
+
+    def _check_rows(self, plan: Plan, pair: int, source: Source) -> None:
+        whole_rows = plan.site.name == "pattern" and "src_pos" not in plan.dims
+        if whole_rows and isinstance(source, str) and source == self.source and self.pairs[pair].shifted:
+            message = "A row of attention has an entry for each token, and the two prompts' tokens do not correspond one by one."
+            raise SiteError(message, "Patch single entries, with positions='entries'.")
 
     def _check_together(self, positions: tuple[int, ...]) -> None:
-        shortest = min(pair.length for pair in self.pairs)
+        shortest = min(self.length(i) for i in range(len(self.pairs)))
         if max(positions) >= shortest:
             raise SiteError(
                 f"Position {max(positions)} does not exist in every pair: the shortest has {shortest} tokens.", "Choose earlier ones."

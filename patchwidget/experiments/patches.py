@@ -1,6 +1,6 @@
 """Single patches, to be applied together in one run."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -39,8 +39,15 @@ class Patch:
     source_pos: int | Sequence[int] | None = None
     operator: str = "replace"
 
-    def edits(self, model: Model, length: int, values_of: Callable[[Source | None], Values]) -> list[Edit]:
+    def edits(
+        self, model: Model, length: int, values: Values, patchable: Collection[int] | None = None, source_length: int | None = None
+    ) -> list[Edit]:
         """The patch as edits of a prompt of this length.
+
+        Args:
+            values: what its source puts where.
+            patchable: the positions for which the source has something; all of them if None.
+            source_length: how many positions `values` has, if not `length`.
 
         Raises:
             SiteError: it names something that does not exist.
@@ -50,9 +57,9 @@ class Patch:
         site = find_site(self.site)
         if self.site.startswith(MODULE) and self.neuron is not None:
             site = replace(site, axis="neuron")
-        positions = _several(self.pos, length, "Position", "the prompt has positions") or tuple(range(length))
-        taken = self._source_positions(positions, length)
-        value = values_of(self.source)(self.site, layer)[list(taken)]
+        positions = self._positions(length, range(length) if patchable is None else patchable)
+        taken = self._source_positions(positions, source_length or length)
+        value = values(self.site, layer)[list(taken)]
         columns = self._columns(positions, length)
         chosen, stray = (self.neuron, self.head) if site.axis == "neuron" else (self.head, self.neuron)
         if stray is not None or (chosen is not None and site.axis is None):
@@ -71,6 +78,16 @@ class Patch:
         if self.layer is None:
             raise SiteError(f"The patch of {self.site} names no layer.", "Give layer=.")
         return self.layer
+
+    def _positions(self, length: int, patchable: Collection[int]) -> tuple[int, ...]:
+        named = _several(self.pos, length, "Position", "the prompt has positions")
+        if named is None:
+            return tuple(position for position in range(length) if position in patchable)
+        for position in named:
+            if position not in patchable:
+                message = f"Position {position} corresponds to no token of the other prompt, so there is nothing to patch it with."
+                raise SiteError(message, "Align it by hand (align=), or name a source_pos.")
+        return named
 
     def _source_positions(self, positions: tuple[int, ...], length: int) -> tuple[int, ...]:
         taken = _several(self.source_pos, length, "Source position", "the prompt has positions")

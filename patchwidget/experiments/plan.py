@@ -1,7 +1,7 @@
 """Which cells a sweep consists of: the axes that were asked for, and the edits of each point."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -13,7 +13,7 @@ from patchwidget.models.model import Model
 
 from .sources import Values
 
-Positions = str | Sequence[int] | Sequence[Sequence[int]]
+Positions = str | Sequence[int] | Sequence[Sequence[int]] | Sequence[str]
 Choices = Iterable[int] | Iterable[Sequence[int]]
 
 
@@ -49,21 +49,39 @@ class Plan:
         """Every point, in C order of `shape`."""
         return [dict(zip(self.dims, values, strict=True)) for values in product(*(self.choices[dim] for dim in self.dims))]
 
-    def fits(self, point: dict[str, tuple[int, ...]], length: int) -> bool:
-        """Whether a prompt of this length has the point's positions."""
-        return all(max(point[dim]) < length for dim in ("pos", "dest_pos", "src_pos") if dim in point)
+    def with_roles(self, point: dict[str, tuple[Any, ...]], positions_of: Callable[[str], tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        """The point with the positions that a role has in one prompt; they may be none."""
+        if "role" not in point:
+            return point
+        name = "dest_pos" if self.site.name == "pattern" else "pos"
+        return {**point, name: tuple(position for role in point["role"] for position in positions_of(role))}
 
-    def edits(self, point: dict[str, tuple[int, ...]], values: Values, unchanged_before: int, length: int) -> tuple[Edit, ...]:
+    def fits(self, point: dict[str, tuple[int, ...]], length: int, patchable: Collection[int]) -> bool:
+        """Whether a prompt of this length has the point's positions, and the source has something for them."""
+        named = [point[dim] for dim in ("pos", "dest_pos", "src_pos") if dim in point]
+        if self.together is not None:
+            named.append(self.together or tuple(range(length)))
+        return all(places and max(places) < length and any(place in patchable for place in places) for places in named)
+
+    def edits(
+        self,
+        point: dict[str, tuple[int, ...]],
+        values: Values,
+        unchanged_before: int,
+        length: int,
+        patchable: Collection[int] | None = None,
+    ) -> tuple[Edit, ...]:
         """The edits of one point.
 
         Args:
             values: what to put where.
             unchanged_before: positions before it have the same activation in both runs, so that patching them does nothing.
             length: of the prompt.
+            patchable: the positions for which the source has something; all of them if None.
         """
         together = tuple(range(length)) if self.together == () else self.together
         positions = together or point.get("pos") or point["dest_pos"]
-        positions = tuple(position for position in positions if position >= unchanged_before)
+        positions = tuple(p for p in positions if p >= unchanged_before and (patchable is None or p in patchable))
         columns = point.get("src_pos")
         if not positions or (columns and min(columns) > max(positions)):  # a position never attends to later ones
             return ()
@@ -102,11 +120,16 @@ def make_plan(
     neurons: Choices | None = None,
     window: int = 1,
     operator: str = "replace",
+    roles: Sequence[str] = (),
 ) -> Plan:
     """Check what was asked for and lay out its axes.
 
+    Args:
+        length: of the longest prompt.
+        roles: those that any of the prompts has.
+
     Raises:
-        SiteError: a site, layer, position, head or neuron that does not exist, or heads or neurons of a site that has none.
+        SiteError: a site, layer, position, role, head or neuron that does not exist, or heads or neurons of a site that has none.
     """
     found = find_site(site)
     if site.startswith(MODULE):
@@ -125,7 +148,8 @@ def make_plan(
         for layer in {layer for several in choices["layer"] for layer in several}:
             check_site(model, site, layer)
     _check_options(found, heads, neurons, window, operator, choices.get("layer", []))
-    places = _places(found, positions, length)
+    by_role = positions == "roles" or (not isinstance(positions, str) and any(isinstance(item, str) for item in positions))
+    places = {"role": _roles(positions, roles)} if by_role else _places(found, positions, length)
     together = places.pop("together", None)
     size = sys.maxsize if found.axis and not choices else axis_size(model, found, choices["layer"][0][0]) if choices else None
     axis = {}
@@ -163,13 +187,27 @@ def _places(site: Site, positions: Positions, length: int) -> dict[str, Any]:
         if positions == "entries" and site.name == "pattern":
             return {"dest_pos": each, "src_pos": each}
         if positions not in ("each", "all"):
-            hint = "Use 'each', 'all', a list of positions that are patched together, or a list of lists; 'entries' for single entries of pattern."
+            hint = (
+                "Use 'each', 'all', 'roles', a list of positions that are patched together, a list of lists or of roles; "
+                "'entries' for single entries of pattern."
+            )
             raise SiteError(f"positions={positions!r} is not known for {site.name}.", hint)
         return {name: each} if positions == "each" else {"together": ()}
     chosen = _choices(positions, length, "Position", "the prompts have positions")
     if all(isinstance(item, int) for item in positions):
         return {"together": tuple(sorted({position for several in chosen for position in several}))}
     return {name: chosen}
+
+
+def _roles(positions: Any, known: Sequence[str]) -> list[tuple[str, ...]]:
+    """The roles that were asked for, each a place of its own."""
+    if not known:
+        raise SiteError("The prompts have no roles.", "Give PromptPair(..., roles={'subject': 'Paris'}), or ask for positions.")
+    chosen = list(known) if positions == "roles" else list(positions)
+    for role in chosen:
+        if role not in known:
+            raise SiteError(f"There is no role {role!r}: the prompts have {', '.join(known)}.", "Choose some of these.")
+    return [(role,) for role in chosen]
 
 
 def _choices(values: Choices, size: int, what: str, range_of: str) -> list[tuple[int, ...]]:

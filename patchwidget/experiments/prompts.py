@@ -1,13 +1,16 @@
 """A clean and a corrupted prompt with the answers that tell them apart, checked against a model's tokenizer."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from patchwidget.errors import PromptError
 from patchwidget.models.model import Model
+
+from .alignment import Align, Both, Span, Spans, align_tokens, both_spans, find_span, one_to_one
 
 Text = str | Sequence[int] | Tensor
 Answer = str | int | Sequence[str | int]
@@ -23,12 +26,21 @@ class PromptPair:
             `corrupted` there is one run only: patches are then measured as they are, and recovery has no meaning.
         answer: the token that is right after the clean prompt: a text of exactly one token (mind the leading space) or an id; or several.
         distractor: the token that is right after the corrupted prompt, likewise.
+        roles: name -> the tokens that play this role: a text ("Mary"), (text, n) for its n-th occurrence from 0 on, a position (-1 is the
+            last), a list of positions; or two of these, for the clean and the corrupted prompt: {"subject": ("Paris", "the Hague")}.
+            Sweeps with `positions="roles"` have them as their axis.
+        align: which positions correspond where the prompts are of unequal length: "diff" (by token difference), "roles" (each role with itself,
+            the rest by difference), a list of (clean, corrupted) spans such as [("Paris", "the Hague")] (the rest by difference), or a
+            mapping of roles. Patched is where they correspond, and NaN elsewhere. A span of n tokens and one of m correspond by their last
+            min(n, m). Queries and keys keep the rotary angle of the position they come from.
     """
 
     clean: Text
     corrupted: Text | None = None
     answer: Answer | None = None
     distractor: Answer | None = None
+    roles: Mapping[str, Spans] | None = None
+    align: Align | None = None
 
 
 @dataclass(frozen=True)
@@ -43,22 +55,46 @@ class TokenPair:
     distractors: tuple[int, ...]
     answer_text: str
     distractor_text: str
+    roles: dict[str, Both] = field(default_factory=dict)
+    aligned: Both | None = None
 
     @property
     def length(self) -> int:
-        return 1 if isinstance(self.clean, Tensor) and self.clean.ndim == 1 else len(self.clean)
+        """Of the clean prompt; `length_of` where the two may be of unequal length."""
+        return self.length_of("clean")
+
+    def length_of(self, run: str) -> int:
+        """How many positions the "clean" or the "corrupted" prompt has."""
+        tokens = getattr(self, run)
+        return 1 if isinstance(tokens, Tensor) and tokens.ndim == 1 else len(tokens)
+
+    @cached_property
+    def correspondence(self) -> Both:
+        """The positions that correspond: (clean, corrupted), equally many."""
+        return self.aligned or one_to_one(self.length)
+
+    @property
+    def shifted(self) -> bool:
+        """Whether any position corresponds to another one, or to none."""
+        return self.correspondence != one_to_one(self.length) or self.length != self.length_of("corrupted")
 
     @property
     def differs(self) -> list[bool]:
-        """By position: whether the two prompts have different tokens there."""
+        """By position of the clean prompt: whether the corrupted one has another token there, or none."""
         if isinstance(self.clean, Tensor):
             return (self.clean != torch.as_tensor(self.corrupted)).reshape(self.length, -1).any(1).tolist()
-        return [a != b for a, b in zip(self.clean, self.corrupted, strict=True)]
+        same = {i for i, j in zip(*self.correspondence, strict=True) if self.clean[i] == self.corrupted[j]}
+        return [position not in same for position in range(self.length)]
 
     @property
     def first_difference(self) -> int:
-        """The first position where they differ; 0 where they do not."""
-        return self.differs.index(True) if any(self.differs) else 0
+        """The first position where they differ, or from which on positions correspond to others; 0 where they do not differ."""
+        differs, (clean, corrupted) = self.differs, self.correspondence
+        moved = {i for i, j in zip(clean, corrupted, strict=True) if i != j}
+        changed = [position for position in range(self.length) if differs[position] or position in moved]
+        if changed:
+            return changed[0]
+        return self.length if self.length < self.length_of("corrupted") else 0
 
 
 def tokenize_pair(model: Model, pair: PromptPair, *, feed_answer: bool = False) -> TokenPair:
@@ -68,15 +104,16 @@ def tokenize_pair(model: Model, pair: PromptPair, *, feed_answer: bool = False) 
         feed_answer: the answer may be several tokens, and all but the last of them are appended to both prompts.
 
     Raises:
-        PromptError: a prompt is empty or longer than the model's context, the two are equal or of unequal length, a token id does not
-            exist, an answer is not one token, or answer and distractor are the same.
+        PromptError: a prompt is empty or longer than the model's context, the two are equal, or of unequal length without `align`, a token id
+            does not exist, an answer is not one token, answer and distractor are the same, or a role is not in its prompt.
     """
     if isinstance(pair.clean, Tensor):
         return _tensor_pair(model, pair)
     clean = tokenize_prompt(model, pair.clean, "clean")
     corrupted = clean if pair.corrupted is None else tokenize_prompt(model, pair.corrupted, "corrupted")
     if pair.corrupted is not None:
-        _check_lengths(model, clean, corrupted)
+        _check_difference(model, clean, corrupted, aligned=pair.align is not None)
+    roles, spans = _find_spans(model, pair, clean, corrupted)
     if feed_answer:
         answers = _pieces(model, pair.answer)
         clean, corrupted, distractors = [*clean, *answers[:-1]], [*corrupted, *answers[:-1]], ()
@@ -97,6 +134,8 @@ def tokenize_pair(model: Model, pair: PromptPair, *, feed_answer: bool = False) 
         distractors,
         _join_texts(model, answers),
         _join_texts(model, distractors),
+        roles,
+        None if pair.align is None else align_tokens(clean, corrupted, spans),
     )
 
 
@@ -139,19 +178,41 @@ def _indices(answer: Answer | None, name: str) -> tuple[int, ...]:
     return tuple(int(item) for item in several)
 
 
-def _check_lengths(model: Model, clean: list[int], corrupted: list[int]) -> None:
+def _find_spans(model: Model, pair: PromptPair, clean: list[int], corrupted: list[int]) -> tuple[dict[str, Both], list[Both]]:
+    """The pair's roles, and the spans that are aligned with each other, as positions."""
+
+    def found(one: Span, other: Span, what: str) -> Both:
+        text = pair.clean if pair.corrupted is None else pair.corrupted
+        return find_span(model, clean, pair.clean, one, what), find_span(model, corrupted, text, other, f"{what}, in the corrupted prompt,")
+
+    named = {**(pair.roles or {}), **(pair.align if isinstance(pair.align, Mapping) else {})}
+    roles = {name: found(*both_spans(value), f"The role {name!r}") for name, value in named.items()}
+    if pair.align is None or pair.align == "diff":
+        return roles, []
+    if pair.align == "roles" or isinstance(pair.align, Mapping):
+        if not roles:
+            raise PromptError("align='roles' was given, and the pair has no roles.", "Give roles={'subject': ...}, or align='diff'.")
+        return roles, list(roles.values())
+    if isinstance(pair.align, str):
+        raise PromptError(f"align={pair.align!r} is not known.", "Use 'diff', 'roles', or a list of (clean, corrupted) spans.")
+    if not all(isinstance(item, Sequence) and not isinstance(item, str) and len(item) == 2 for item in pair.align):
+        raise PromptError(f"align={pair.align!r} is no list of (clean, corrupted) spans.", "Give for example [('Paris', 'the Hague')].")
+    return roles, [found(one, other, "A span to be aligned") for one, other in pair.align]
+
+
+def _check_difference(model: Model, clean: list[int], corrupted: list[int], *, aligned: bool) -> None:
     if clean == corrupted:
         raise PromptError(
             "The clean and the corrupted prompt are the same, so there is nothing to patch.",
             "Change the word that should change the answer.",
         )
-    if len(clean) != len(corrupted):
+    if len(clean) != len(corrupted) and not aligned:
         shown = "\n".join(
             f"  {name}: {' | '.join(model.token_text(t) for t in tokens)}" for name, tokens in [("clean", clean), ("corrupted", corrupted)]
         )
         raise PromptError(
             f"The clean prompt has {len(clean)} tokens and the corrupted one {len(corrupted)}, so positions do not correspond:\n{shown}\n",
-            "Choose words of equally many tokens.",
+            "Choose words of equally many tokens, or give align='diff' to patch where the two correspond.",
         )
 
 

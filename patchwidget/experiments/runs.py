@@ -1,11 +1,12 @@
 """The two runs of each prompt pair without a patch: recorded, measured, checked. What every question of an experiment stands on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
+from torch import Tensor
 
 from patchwidget.engine.hooked import HookedExecutor
 from patchwidget.engine.measure import Measure
@@ -16,11 +17,14 @@ from patchwidget.engine.sites import find_tap
 from patchwidget.errors import MetricError, ModelError, PatchError, PromptError, SiteError
 from patchwidget.models.model import Model
 
+from .alignment import Align
 from .checks import Check, parity_check, tolerance
 from .metrics import Metrics, make_measure, name_metrics
 from .prompts import PromptPair, TokenPair, tokenize_pair
 
 _FREE_SITES = ("resid_pre", "resid_post")  # every recording holds these
+
+_RECORDINGS_KEPT = 32  # two for each pair: those of a long list of pairs would fill the memory
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Runs:
         direction: str = "denoise",
         *,
         answer_pos: int | None = None,
+        align: Align | None = None,
     ) -> None:
         if not isinstance(model, Model):
             message = f"A patchwidget model was expected, and this is a {type(model).__name__}."
@@ -64,7 +69,8 @@ class Runs:
         self.metrics = name_metrics(metric)
         self.metric_name = next(iter(self.metrics))
         self.several = not isinstance(pair, PromptPair)
-        self.prompts = [pair] if isinstance(pair, PromptPair) else list(pair)
+        given = [pair] if isinstance(pair, PromptPair) else list(pair)
+        self.prompts = [replace(one, align=one.align or align) for one in given]
         if not self.prompts:
             raise PromptError("The list of pairs is empty.", "Give at least one PromptPair.")
         feed = "answer_log_prob" in self.metrics.values()
@@ -75,7 +81,10 @@ class Runs:
         self.pairs: list[TokenPair] = [tokenize_pair(model, prompts, feed_answer=feed) for prompts in self.prompts]
         self.base, self.source = ("corrupted", "clean") if direction == "denoise" else ("clean", "corrupted")
         self._recordings: dict[tuple[str, int], Recording] = {}
-        self.measures = [self._measure_of(i, pair, answer_pos, feed=feed) for i, pair in enumerate(self.pairs)]
+        self._values: dict[tuple[str, int], list[float]] = {}
+        self._parities: dict[int, Check] = {}
+        self._feed, self._answer_pos = feed, answer_pos
+        self.measures = [self._measure_of(i) for i in range(len(self.pairs))]
 
     @property
     def pair(self) -> TokenPair:
@@ -89,7 +98,9 @@ class Runs:
 
     def value_of(self, run: str, pair: int = 0, metric: int = 0) -> float:
         """The metric of the "clean" or "corrupted" run without a patch, from the model's own logits."""
-        return float(self.measures[pair].of_logits(self.recording(run, pair=pair).logits[None])[0, metric])
+        if (run, pair) not in self._values:
+            self._values[run, pair] = self.measures[pair].of_logits(self.recording(run, pair=pair).logits[None])[0].tolist()
+        return self._values[run, pair][metric]
 
     def recording(self, run: str, site: str | None = None, pair: int = 0) -> Recording:
         """The recorded "clean" or "corrupted" run of a pair, with this site's activations in it. Runs the model again for a site that is new."""
@@ -98,24 +109,41 @@ class Runs:
             kept = {place[0] for place in have.sites} if have else self._sites_kept_from_the_start()
             needed = kept if site is None or site in _FREE_SITES else kept | {site}
             if have is None or needed != kept:
-                have = record(self.model, getattr(self.pairs[pair], run), needed, self.measures[pair].positions)
+                have = record(self.model, getattr(self.pairs[pair], run), needed, self._measured_positions(run, pair))
                 if not torch.isfinite(have.logits).all():
                     raise ModelError(
                         f"The {run} run's logits are not finite: a weight is NaN, or a number grew too large for {self.model.dtype}.",
                         "Load the model in float32 or bfloat16, or check its weights.",
                     )
-                self._recordings[run, pair] = have
+            self._recordings.pop((run, pair), None)  # the one used last goes last
+            self._recordings[run, pair] = have
+            if len(self._recordings) > _RECORDINGS_KEPT:
+                self._recordings.pop(next(iter(self._recordings)))
         return have
 
     def unchanged_before(self, pair: int) -> int:
         """The first position whose activations can differ between the two runs of a pair."""
         return self.pairs[pair].first_difference if self.model.has_blocks and self.model.causal else 0
 
-    @cached_property
+    def length(self, pair: int = 0) -> int:
+        """How many positions the run has that is patched."""
+        return self.pairs[pair].length_of(self.base)
+
+    def source_positions(self, pair: int = 0) -> dict[int, int]:
+        """For each position of the run that is patched the one of the source run that it corresponds to; what has none is left out."""
+        clean, corrupted = self.pairs[pair].correspondence
+        base, source = (corrupted, clean) if self.base == "corrupted" else (clean, corrupted)
+        return dict(sorted(zip(base, source, strict=True)))
+
+    def positions_of_role(self, role: str, pair: int = 0) -> tuple[int, ...]:
+        """Where a role is in the run that is patched; () where the pair has no such role."""
+        clean, corrupted = self.pairs[pair].roles.get(role, ((), ()))
+        return corrupted if self.base == "corrupted" else clean
+
+    @property
     def parity(self) -> Check:
         """Whether the engine's logits of the base runs are those of the untouched `model(**inputs)`; the worst pair's."""
-        checks = [self._parity_of(pair) for pair in range(len(self.pairs))]
-        return max(checks, key=lambda check: check.value / check.limit)
+        return self._worst_parity(range(len(self.pairs)))
 
     @property
     def tolerance(self) -> float:
@@ -127,12 +155,17 @@ class Runs:
         """The least that a metric can be off by in this model's dtype: one rounding of the largest logit."""
         return self.tolerance / 64
 
-    def choose_executor(self, name: str) -> str:
-        """ "packed" or "hooked": what was asked for, or for "auto" the packed one where the model allows it and its logits come out right."""
+    def choose_executor(self, name: str, pairs: Sequence[int] | None = None) -> str:
+        """ "packed" or "hooked": what was asked for, or for "auto" the packed one where the model allows it and its logits come out right.
+
+        `pairs`: which pairs' logits are looked at; all of them if not given.
+        """
         why_not = self.why_not_packed()
         if name == "packed" and why_not:
             raise ModelError(f"The packed executor can't run {self.model.name}: {why_not}.", "Use executor='hooked'.")
-        return name if name != "auto" else "packed" if why_not is None and self.parity.ok else "hooked"
+        return (
+            name if name != "auto" else "packed" if why_not is None and self._worst_parity(pairs or range(len(self.pairs))).ok else "hooked"
+        )
 
     def why_not_packed(self) -> str | None:
         """What keeps the model from the packed executor, as the end of a sentence; None if nothing does."""
@@ -145,20 +178,45 @@ class Runs:
             return "what is between its last block and its unembedding is not a chain of modules"
         return None if model.causal else "its positions see later ones"
 
-    def make_executor(self, name: str) -> PackedExecutor | HookedExecutor:
-        """The executor of this name for the base runs."""
+    def make_executor(self, name: str, pairs: Sequence[int] | None = None) -> PackedExecutor | HookedExecutor:
+        """The executor of this name for the base runs of some pairs, which its cells name by their place in `pairs`; of all if not given."""
+        chosen = range(len(self.pairs)) if pairs is None else pairs
+        measures = [self.measures[i] for i in chosen]
         if name == "packed":
-            return PackedExecutor(self.model, [self.recording(self.base, pair=i) for i in range(len(self.pairs))], self.measures)
-        return HookedExecutor(self.model, [getattr(pair, self.base) for pair in self.pairs], self.measures)
+            return PackedExecutor(self.model, [self.recording(self.base, pair=i) for i in chosen], measures)
+        return HookedExecutor(self.model, [getattr(self.pairs[i], self.base) for i in chosen], measures)
 
-    def _measure_of(self, index: int, pair: TokenPair, answer_pos: int | None, *, feed: bool) -> Measure:
-        position = pair.length - 1 if answer_pos is None else answer_pos
-        if not 0 <= position < pair.length:
+    def _worst_parity(self, pairs: Iterable[int]) -> Check:
+        for pair in pairs:
+            if pair not in self._parities:
+                self._parities[pair] = self._parity_of(pair)
+        return max((self._parities[pair] for pair in pairs), key=lambda check: check.value / check.limit)
+
+    def _measure_of(self, index: int) -> Measure:
+        def source_log_probs() -> Tensor:
+            return self.recording(self.source, pair=index).logits[-1].log_softmax(-1)
+
+        return make_measure(self.metrics, self.pairs[index], self._measured_positions(self.base, index), source_log_probs)
+
+    def _measured_positions(self, run: str, index: int) -> tuple[int, ...]:
+        """Where the logits of a run are read."""
+        pair, length = self.pairs[index], self.pairs[index].length_of(run)
+        if self._feed:
+            return tuple(range(length - len(pair.answers), length))
+        if self._answer_pos is None:
+            return (length - 1,)
+        position, base_length = self._answer_pos, self.length(index)
+        if not 0 <= position < base_length:
             raise PromptError(
-                f"answer_pos={answer_pos} does not exist: the prompts have positions 0 to {pair.length - 1}.", "Choose one of these."
+                f"answer_pos={position} does not exist: the prompts have positions 0 to {base_length - 1}.", "Choose one of these."
             )
-        positions = tuple(range(pair.length - len(pair.answers), pair.length)) if feed else (position,)
-        return make_measure(self.metrics, pair, positions, lambda: self.recording(self.source, pair=index).logits[-1].log_softmax(-1))
+        if run == self.base:
+            return (position,)
+        if position not in self.source_positions(index):
+            raise PromptError(
+                f"answer_pos={position} corresponds to no position of the {run} prompt.", "Choose another, or align the prompts."
+            )
+        return (self.source_positions(index)[position],)
 
     def _parity_of(self, pair: int) -> Check:
         recording, positions = self.recording(self.base, pair=pair), self.measures[pair].positions

@@ -1,6 +1,7 @@
 """With what activations are replaced: the other run's, zero, a mean, another prompt's, noise, or any tensor."""
 
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from patchwidget.engine.recording import Recording, record
+from patchwidget.engine.sites import find_site
 from patchwidget.errors import PatchError, PromptError, SiteError
 
 from .prompts import Text, tokenize_prompt
@@ -52,7 +54,21 @@ class Noise:
     seed: int = 0
 
 
-Source = str | Tensor | float | Resample | Mean | Noise
+@dataclass(frozen=True)
+class Placebo:
+    """The base run's own activation moved by a random direction, as far as the other run's lies from it: a matched control.
+
+    The distance is matched for each position (and head) by itself; a single neuron moves that far up or down. If the other run's activation
+    does no more than such a placebo, its content does not matter, only that something was disturbed.
+
+    Attributes:
+        seed: of the directions; each pair, site and layer has its own.
+    """
+
+    seed: int = 0
+
+
+Source = str | Tensor | float | Resample | Mean | Noise | Placebo
 
 
 def values_of(runs: Runs, pair: int, source: Source) -> tuple[Values, int]:
@@ -66,21 +82,39 @@ def values_of(runs: Runs, pair: int, source: Source) -> tuple[Values, int]:
         PatchError, PromptError, SiteError: the source is not known, its prompts do not fit, or its shape does not.
     """
     if isinstance(source, str) and source in ("clean", "corrupted"):
-        same = source == runs.base
-        first = runs.pairs[pair].length if same else runs.unchanged_before(pair)
-        return lambda site, layer: runs.recording(source, _raw(site), pair).at(_raw(site), layer), first
+        return _run_values(runs, pair, source)
     if isinstance(source, str) and source == "zero":
         return lambda site, layer: torch.zeros_like(_own(runs, pair, site, layer)), 0
+    if isinstance(source, Placebo):
+        return lambda site, layer: _placebo(runs, pair, site, layer, source), runs.unchanged_before(pair)
     if isinstance(source, Noise):
         return lambda site, layer: _noisy(_own(runs, pair, site, layer), source, layer), 0
-    if isinstance(source, Resample):
-        return _resampled(runs, pair, source), 0
-    if isinstance(source, Mean):
-        return _mean(runs, pair, source), 0
+    if isinstance(source, Resample | Mean):
+        return (_resampled if isinstance(source, Resample) else _mean)(runs, pair, source), 0
     if isinstance(source, Tensor | float | int):
         return lambda site, layer: _fitted(torch.as_tensor(source), _own(runs, pair, site, layer), site), 0
-    known = "'clean', 'corrupted', 'zero', a number, a tensor, pw.Mean(prompts), pw.Resample(prompt) or pw.Noise(scale)"
+    known = "'clean', 'corrupted', 'zero', a number, a tensor, pw.Mean(prompts), pw.Resample(prompt), pw.Noise(scale) or pw.Placebo(seed)"
     raise PatchError(f"source={source!r} is not known.", f"Use {known}.")
+
+
+def _run_values(runs: Runs, pair: int, run: str) -> tuple[Values, int]:
+    """The activations of the pair's "clean" or "corrupted" run, by position of the base run."""
+    if run == runs.base:
+        return as_recorded(runs, pair, run), runs.length(pair)
+    if runs.pairs[pair].shifted:
+        return lambda site, layer: _aligned(runs, pair, site, layer), runs.unchanged_before(pair)
+    return as_recorded(runs, pair, run), runs.unchanged_before(pair)
+
+
+def as_recorded(runs: Runs, pair: int, run: str) -> Values:
+    """A run's activations by its own positions, wherever these correspond to."""
+    return lambda site, layer: runs.recording(run, _raw(site), pair).at(_raw(site), layer)
+
+
+def patchable(runs: Runs, pair: int, source: Source) -> Collection[int]:
+    """The positions of the run that is patched for which the source has something: where the two prompts correspond."""
+    other = isinstance(source, Placebo) or (isinstance(source, str) and source == runs.source)
+    return runs.source_positions(pair) if other else range(runs.length(pair))
 
 
 def describe_source(source: Source) -> str:
@@ -99,10 +133,37 @@ def _own(runs: Runs, pair: int, site: str, layer: int) -> Tensor:
     return runs.recording(runs.base, _raw(site), pair).at(_raw(site), layer)
 
 
+def _aligned(runs: Runs, pair: int, site: str, layer: int) -> Tensor:
+    """The source run's activations, each at the position that it corresponds to; the base run's own where there is none."""
+    found, own = runs.recording(runs.source, _raw(site), pair).at(_raw(site), layer), _own(runs, pair, site, layer)
+    positions = runs.source_positions(pair)
+    here, there = list(positions), list(positions.values())
+    value = own.clone()
+    if site == "pattern":  # [dest, head, src]
+        value[torch.tensor(here)[:, None], :, torch.tensor(here)] = found[torch.tensor(there)[:, None], :, torch.tensor(there)].to(own)
+    else:
+        value[here] = found[there].to(own)
+    return value
+
+
 def _noisy(own: Tensor, noise: Noise, layer: int) -> Tensor:
     generator = torch.Generator().manual_seed(noise.seed * 100_003 + layer)
     sample = torch.randn(own.shape, generator=generator, dtype=torch.float32).to(own)
     return own + noise.scale * own.float().std().to(own) * sample
+
+
+def _placebo(runs: Runs, pair: int, site: str, layer: int, placebo: Placebo) -> Tensor:
+    if site == "pattern":
+        raise SiteError("A row of attention moved in a random direction is no attention.", "Take the placebo of z, q, k or v instead.")
+    own, other = _own(runs, pair, site, layer).float(), values_of(runs, pair, runs.source)[0](site, layer)
+    distance = other.to(own) - own
+    generator = torch.Generator().manual_seed(zlib.crc32(f"{placebo.seed} {pair} {site} {layer}".encode()))
+    direction = torch.randn(own.shape, generator=generator).to(own)
+    if find_site(site).axis == "neuron":  # each is a cell of its own
+        moved = distance.abs() * direction.sign()
+    else:
+        moved = direction / direction.norm(dim=-1, keepdim=True) * distance.norm(dim=-1, keepdim=True)
+    return (own + moved).to(other)
 
 
 def _fitted(value: Tensor, own: Tensor, site: str) -> Tensor:
@@ -115,7 +176,7 @@ def _fitted(value: Tensor, own: Tensor, site: str) -> Tensor:
 
 def _resampled(runs: Runs, pair: int, source: Resample) -> Values:
     found = _Reference(runs, [source.prompt])
-    _check_length(found.lengths, runs.pairs[pair].length, "The prompt to resample from")
+    _check_length(found.lengths, runs.length(pair), "The prompt to resample from")
     return lambda site, layer: found.at(_raw(site), layer)[0]
 
 
@@ -124,7 +185,7 @@ def _mean(runs: Runs, pair: int, source: Mean) -> Values:
         raise PromptError("The mean is over no prompts.", "Give pw.Mean at least one prompt.")
     found = _Reference(runs, source.prompts)
     if source.per_position:
-        _check_length(found.lengths, runs.pairs[pair].length, "A reference prompt")
+        _check_length(found.lengths, runs.length(pair), "A reference prompt")
         return lambda site, layer: torch.stack(found.at(_raw(site), layer)).mean(0)
 
     def overall(site: str, layer: int) -> Tensor:
