@@ -58,7 +58,6 @@ class Recording:
         return self.resid[layer + 1] if site == "resid_post" else self.sites[site, layer]
 
 
-@torch.no_grad()
 def record(model: Model, tokens: Sequence[int] | Tensor, sites: Collection[str] = (), positions: tuple[int, ...] = (-1,)) -> Recording:
     """Run a prompt once and write it down.
 
@@ -67,43 +66,78 @@ def record(model: Model, tokens: Sequence[int] | Tensor, sites: Collection[str] 
         sites: the sites to keep, in every layer, beside the residual stream; not the per-head views of keys and values.
         positions: where the logits are kept.
     """
-    recording = Recording(model.inputs(tokens))
+    return record_together(model, [tokens], sites, positions)[0]
+
+
+@torch.no_grad()
+def record_together(
+    model: Model, prompts: Sequence[Sequence[int] | Tensor], sites: Collection[str] = (), positions: tuple[int, ...] = (-1,)
+) -> list[Recording]:
+    """Prompts of one length in one batch: as `record` gives them one by one."""
+    inputs = torch.cat([model.inputs(prompt) for prompt in prompts])
+    if 1 < len(prompts) == len(inputs[0]):  # no shape would tell prompts from positions
+        return [record(model, prompt, sites, positions) for prompt in prompts]
+    return _record(model, inputs, sites, positions)
+
+
+def _record(model: Model, inputs: Tensor, sites: Collection[str], positions: tuple[int, ...]) -> list[Recording]:
+    writer = _Writer(inputs, [site for site in sites if site in ATTENTION_SITES])
     blocks = model.anatomy.blocks if model.has_blocks else ()
-    attention_sites = [site for site in sites if site in ATTENTION_SITES]
-    module_sites = [site for site in sites if site not in ATTENTION_SITES]
+    with model.lock, Hooks() as hooks, intercepted(model.hf, writer.attend):
+        for block in blocks:
+            hooks.before(block.module, writer.enter)
+        if blocks:
+            hooks.after(blocks[-1].module, writer.leave)
+        for site in set(sites) - ATTENTION_SITES:
+            for layer in layers_with(model, site):
+                on_read(hooks, find_tap(model, site, layer), partial(writer.keep, (site, layer)))
+        logits = model.logits_at(inputs, positions)
+    return [replace(recording, logits=logits[i]) for i, recording in enumerate(writer.recordings)]
 
-    def enter(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        recording.resid.append(_rows(main_input(args, kwargs), module))
-        recording.calls.append((args, kwargs))
 
-    def leave(module: Any, output: Any) -> None:
-        recording.resid.append(_rows(main_tensor(output), module))
+class _Writer:
+    """Writes down what hooks see of a batch [n, ...] of prompts, for each prompt as if it had run alone."""
 
-    def attend(own: Any, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kw: Any) -> Any:
+    def __init__(self, inputs: Tensor, attention_sites: Sequence[str]) -> None:
+        self.recordings = [Recording(inputs[[i]]) for i in range(len(inputs))]
+        self._attention_sites, self._n, self._rows = attention_sites, len(inputs), inputs[..., 0].numel()
+
+    def enter(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._keep_resid(module, main_input(args, kwargs))
+        for i, recording in enumerate(self.recordings):
+            recording.calls.append((_of_one(args, i, self._n), _of_one(kwargs, i, self._n)))
+
+    def leave(self, module: Any, output: Any) -> None:
+        self._keep_resid(module, main_tensor(output))
+
+    def keep(self, place: tuple[str, int], rows: Tensor) -> None:
+        rows = rows.clone()  # some models write into their tensors later (Falcon)
+        shared = len(rows) % self._n or (len(rows) * self._n == self._rows)  # angles and the like come once for all prompts
+        for recording, part in zip(self.recordings, [rows] * self._n if shared else rows.chunk(self._n), strict=True):
+            recording.sites[place] = part
+
+    def attend(self, own: Any, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kw: Any) -> Any:
         output, pattern = own(module, query, key, value, mask, **kw)
         kept = {"q": query, "k": key, "v": value, "pattern": pattern}
-        for site in attention_sites:
-            recording.sites[site, len(recording.attention)] = kept[site][0].transpose(0, 1)
-        recording.attention.append(AttentionRecord(key, value, mask, output[0]))
+        for i, recording in enumerate(self.recordings):
+            for site in self._attention_sites:
+                recording.sites[site, len(recording.attention)] = kept[site][i].transpose(0, 1)
+            recording.attention.append(AttentionRecord(key[[i]], value[[i]], _of_one(mask, i, self._n), output[i]))
         return output, pattern
 
-    with model.lock, Hooks() as hooks, intercepted(model.hf, attend):
-        for block in blocks:
-            hooks.before(block.module, enter)
-        if blocks:
-            hooks.after(blocks[-1].module, leave)
-        for site in module_sites:
-            for layer in layers_with(model, site):
-                on_read(hooks, find_tap(model, site, layer), partial(_keep_copy, recording.sites, (site, layer)))
-        logits = model.logits_at(recording.tokens, positions)[0]
-    return replace(recording, logits=logits)
+    def _keep_resid(self, module: Any, hidden: Tensor | None) -> None:
+        if hidden is None:
+            raise LookupError(f"{type(module).__name__} passed on no hidden states")
+        for recording, rows in zip(self.recordings, hidden, strict=True):
+            recording.resid.append(rows)
 
 
-def _keep_copy(sites: dict[tuple[str, int], Tensor], place: tuple[str, int], rows: Tensor) -> None:
-    sites[place] = rows.clone()  # some models write into their tensors later (Falcon)
-
-
-def _rows(hidden: Tensor | None, module: Any) -> Tensor:
-    if hidden is None:
-        raise LookupError(f"{type(module).__name__} passed on no hidden states")
-    return hidden[0]
+def _of_one(value: Any, i: int, n: int) -> Any:
+    """What an argument of a block is for prompt number i of n alone, with a batch axis of 1; what all share stays as it is."""
+    if n == 1:
+        return value
+    if isinstance(value, tuple):
+        return tuple(_of_one(x, i, n) for x in value)
+    if isinstance(value, dict):
+        return {name: _of_one(x, i, n) for name, x in value.items()}
+    return value[[i]] if isinstance(value, Tensor) and value.ndim > 1 and value.shape[0] == n else value
