@@ -9,6 +9,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .errors import MetricError, ModelError, PatchError, PromptError, SiteError
     from .experiments.experiment import Experiment
+    from .experiments.nodes import Node
     from .experiments.patches import Patch
     from .experiments.prompts import PromptPair
     from .experiments.result import PatchResult
@@ -23,6 +24,7 @@ __all__ = [
     "MetricError",
     "Model",
     "ModelError",
+    "Node",
     "Noise",
     "Patch",
     "PatchError",
@@ -44,6 +46,7 @@ _HOME = {
     "Experiment": "experiments.experiment",
     **dict.fromkeys(["Mean", "Noise", "Placebo", "Resample"], "experiments.sources"),
     "Model": "models.model",
+    "Node": "experiments.nodes",
     "Patch": "experiments.patches",
     "PatchLab": "widget.lab",
     "PatchResult": "experiments.result",

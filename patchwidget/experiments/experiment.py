@@ -13,7 +13,10 @@ from patchwidget.errors import PatchError, SiteError
 
 from .code import code_of
 from .layout import Layout
+from .nodes import Node
 from .patches import Patch
+from .path_senders import SenderNodes
+from .paths import patch_path, patch_paths
 from .plan import Choices, Plan, Positions, make_plan
 from .result import PatchResult
 from .runs import Runs
@@ -122,6 +125,61 @@ class Experiment(Runs):
             Cell(tuple(edit for patch in several for edit in self._patch_edits(patch, i)), i) for i in range(len(self.pairs))
         ]
         return run_through(Sweep(self, layout, lambda: cells, executor), site, progress=False)
+
+    def paths(
+        self,
+        receiver: Node | Sequence[Node],
+        senders: SenderNodes | None = None,
+        freeze: str = "heads",
+        *,
+        positions: Positions = "all",
+        source: Source | None = None,
+        progress: bool = True,
+    ) -> PatchResult:
+        """Path patching: change a sender, let the change reach the receiver on direct ways only, and measure what the receiver makes of it.
+
+        The sender gets its activation from the source run; by the freeze rule the receiver's input changes with it; the base run is given
+        this input, and everything after the receiver is computed anew.
+
+        Args:
+            receiver: a pw.Node, or several at once: q, k or v of a head (k, v of a key/value head), k_per_head or v_per_head of a query head,
+                mlp_in, or resid_post (of the last block, if no layer is named: the logits).
+            senders: "z", every head (the default); "mlp_out", every MLP; likewise attn_out, resid_pre, resid_mid; or a list of nodes, each by
+                itself, an item that is itself a list together.
+            freeze: "heads" (Wang et al. 2022: all other heads are held at the base run, MLPs and norms are recomputed) or "all" (the change is
+                added to the receiver's input by the residual connection alone). Numbers under different rules are not comparable.
+            positions: where senders change: "all", a list of positions, or as an axis: "each", a list of lists, "roles".
+            source: with what (see `sweep`).
+            progress: show a progress bar if it takes more than a second.
+
+        Returns:
+            A PatchResult with axes (layer, head), (layer) or (sender); with positions as an axis (layer, pos, head), (layer, pos) or
+            (sender, pos). Senders that do not come before the receiver leave the base run as it is.
+
+        Raises:
+            SiteError: a node or position does not exist, can't send or receive, or a receiver comes before its sender.
+            ModelError: the model can't be split into heads and MLPs.
+            PatchError: the freeze rule or the source is not known.
+        """
+        sending = "z" if senders is None else senders
+        return patch_paths(self, receiver, sending, freeze, positions=positions, source=source, progress=progress)
+
+    def path(self, nodes: Sequence[Node], *, source: Source | None = None) -> PatchResult:
+        """Patch one path, a chain of nodes: only what goes from each to the next carries the change (Goldowsky-Dill et al. 2023).
+
+        Args:
+            nodes: first a sender, last a receiver, as in `paths`; between them heads (z; or q, k, v: the head as it changes by these alone) and
+                MLPs (mlp_out). Each node's change is added to the next one's input by the residual connection alone, as under freeze="all".
+                A node's `pos` is where its activation may change.
+            source: with what the first is changed (see `sweep`).
+
+        Returns:
+            A PatchResult without axes (or with `pair` alone).
+
+        Raises:
+            SiteError, ModelError: as `paths`.
+        """
+        return patch_path(self, nodes, source=source)
 
     def attention(self, layer: int, head: int, pos: int) -> AttentionRow:
         """One row of a head's attention in both runs: from position `pos` to every position.

@@ -1,0 +1,131 @@
+"""Nodes: the places in a model that paths lead from, through and to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from patchwidget.engine.paths import Receiver
+from patchwidget.engine.sites import axis_size, check_layer, find_site
+from patchwidget.errors import SiteError
+from patchwidget.models.model import Model
+
+SENDERS = ("z", "attn_out", "mlp_out", "resid_pre", "resid_mid")
+RECEIVERS = ("q", "k", "v", "k_per_head", "v_per_head", "mlp_in", "resid_post")
+BETWEEN = ("z", "q", "k", "v", "k_per_head", "v_per_head", "mlp_in", "mlp_out")
+
+# In which order a block takes its inputs and adds its outputs. A head's inputs are q, k, v; its output is z.
+_INPUT = {**dict.fromkeys(["z", "q", "k", "v", "k_per_head", "v_per_head"], 1), **dict.fromkeys(["mlp_in", "mlp_out"], 4), "resid_post": 6}
+_OUTPUT = {
+    "resid_pre": 0,
+    **dict.fromkeys(["z", "attn_out", "q", "k", "v", "k_per_head", "v_per_head"], 2),
+    "resid_mid": 3,
+    **dict.fromkeys(["mlp_in", "mlp_out"], 5),
+}
+
+
+@dataclass(frozen=True)
+class Node:
+    """A place in the model, for paths.
+
+    Attributes:
+        site: as a sender "z" (a head's output), "mlp_out", "attn_out", "resid_pre" or "resid_mid"; as a receiver "q", "k" or "v" of a head,
+            "k_per_head" or "v_per_head" (keys and values as one query head sees them), "mlp_in" (the input of an MLP, and of nothing else)
+            or "resid_post" (of the last block: the logits).
+        layer: which; may be left out for resid_post, which is then the last block's.
+        head: a head; of k and v a key/value head; None for all of the layer's.
+        pos: a position, several, or None for all.
+    """
+
+    site: str
+    layer: int | None = None
+    head: int | None = None
+    pos: int | Sequence[int] | None = None
+
+    def __str__(self) -> str:
+        """Short, for labels: "q 9.6", "mlp_out 3", "z 5.1 @7"."""
+        place = "" if self.layer is None else f" {self.layer}" + ("" if self.head is None else f".{self.head}")
+        return f"{self.site}{place}" + ("" if self.pos is None else f" @{self.pos}")
+
+    def __repr__(self) -> str:
+        given = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self)[1:] if getattr(self, f.name) is not None]
+        return f"Node({', '.join([repr(self.site), *given])})"
+
+    def positions(self, length: int) -> tuple[int, ...]:
+        """Its positions in a prompt of this length, ascending.
+
+        Raises:
+            SiteError: one does not exist.
+        """
+        if self.pos is None:
+            return tuple(range(length))
+        chosen = (self.pos,) if isinstance(self.pos, int) else tuple(sorted(set(self.pos)))
+        for position in chosen:
+            if not 0 <= position < length:
+                raise SiteError(
+                    f"Position {position} of {self} does not exist: the prompt has positions 0 to {length - 1}.", "Choose one of these."
+                )
+        if not chosen:
+            raise SiteError(f"{self} has an empty list of positions.", "Leave pos out to take all.")
+        return chosen
+
+    def comes_before(self, model: Model, other: "Node") -> bool:
+        """Whether this node's output is added to the residual stream before the other reads it; both with their layers."""
+        parallel = other.site in ("mlp_in", "mlp_out") and model.anatomy.blocks[other.layer or 0].parallel
+        entry = _INPUT["q"] if parallel else _INPUT[other.site]  # side by side with the attention, the MLP reads what that reads
+        return (self.layer or 0, _OUTPUT[self.site]) < (other.layer or 0, entry)
+
+    def inputs(self, positions: tuple[int, ...]) -> list[Receiver]:
+        """Where this node, with its layer, reads the residual stream: a head (z) by its queries, keys and values."""
+        if self.site == "z":
+            sites = ("q", "k", "v") if self.head is None else ("q", "k_per_head", "v_per_head")
+        else:
+            sites = ("mlp_in",) if self.site == "mlp_out" else (self.site,)
+        return [Receiver(site, self.layer or 0, positions, self.head) for site in sites]
+
+
+def check_node(model: Model, node: Node, role: str, sites: Sequence[str]) -> Node:
+    """The node with its layer filled in.
+
+    Args:
+        role: what it is meant to be, "sender", "receiver" or "node between", and the sites that can be that.
+
+    Raises:
+        SiteError: the site can't be that; no such layer or head; or no layer was given.
+    """
+    if not isinstance(node, Node):
+        raise SiteError(
+            f"A pw.Node was expected as a {role}, and this is a {type(node).__name__}.",
+            "Give pw.Node('z', layer=..., head=...), for example.",
+        )
+    if node.site not in sites:
+        hint = {"sender": _SENDER_HINT, "receiver": _RECEIVER_HINT}.get(role, "")
+        raise SiteError(f"{node.site!r} can't be a {role} of a path.", f"It can be one of {', '.join(sites)}. {hint}".strip())
+    layer = _layer_of(model, node)
+    check_layer(model, layer)
+    axis = None if node.site == "mlp_in" else find_site(node.site).axis
+    _check_head(model, node, axis, layer)
+    return Node(node.site, layer, node.head, node.pos)
+
+
+def _check_head(model: Model, node: Node, axis: str | None, layer: int) -> None:
+    if node.head is None:
+        if node.site.endswith("_per_head"):
+            raise SiteError(f"{node} names no head, and {node.site} is what one query head sees.", "Give head=, or take k or v.")
+        return
+    if axis is None:
+        raise SiteError(f"{node} names a head, and {node.site} is not divided into heads.", "Leave head out.")
+    size = axis_size(model, find_site(node.site), layer) or 0
+    if not 0 <= node.head < size:
+        kind = "Key/value head" if axis == "kv_head" else "Head"
+        raise SiteError(f"{kind} {node.head} of {node.site} does not exist: there are 0 to {size - 1}.", "Choose one of these.")
+
+
+def _layer_of(model: Model, node: Node) -> int:
+    if node.layer is not None:
+        return node.layer
+    if node.site == "resid_post":
+        return model.n_layers - 1
+    raise SiteError(f"The node {node} names no layer.", "Give layer=.")
+
+
+_SENDER_HINT = "A sender is what is added to the residual stream; of a head that is z."
+_RECEIVER_HINT = "A path ends at an input: of a head those are q, k and v."

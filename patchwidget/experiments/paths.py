@@ -1,0 +1,126 @@
+"""Path patching: which components a receiver hears from, and by which way.
+
+A sender is given its activation in the source run. A freeze rule says what of the base run may change with it. What then stands at the
+receiver's input is put into the base run, everything after the receiver is computed anew, and the metric is read. The rules answer different
+questions, and their numbers are not comparable: what an MLP on the way makes of a head's output belongs to that head's path under "heads",
+while under "all" it is a path of its own, from the MLP.
+
+- "heads": every other head's output is held at the base run; MLPs and norms on the way are recomputed. Wang et al. 2022
+  (arXiv:2211.00593), section 3.1 and appendix B.
+- "all": every other head's and every MLP's output is held: the sender's change is added to the receiver's input by the residual connection
+  alone, and goes through the receiver's own norm. This is one edge of the graph that Goldowsky-Dill et al. 2023 (arXiv:2304.05969) patch.
+- "path", of `patch_path`: a chain of nodes, each of which receives from the one before as under "all"; whatever else a node's output
+  goes to keeps what it had. A path of the treeified graph in Goldowsky-Dill et al. 2023, section 2.
+
+Several receivers are given at once what arrives at each of them; what one of them would pass on to another is not added to that.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from torch import Tensor
+
+from patchwidget.engine.cells import Cell
+from patchwidget.engine.paths import FREEZE
+from patchwidget.errors import PatchError, SiteError
+
+from .code import code_of
+from .layout import Layout
+from .nodes import BETWEEN, RECEIVERS, SENDERS, Node, check_node
+from .path_checks import check_paths
+from .path_route import Route
+from .path_senders import SenderNodes, Senders, make_senders, one_sender
+from .plan import Positions
+from .result import PatchResult
+from .runs import Runs
+from .sources import Source, describe_source
+from .sweep import Sweep, run_through
+
+
+def patch_paths(
+    runs: Runs,
+    receiver: Node | Sequence[Node],
+    senders: SenderNodes,
+    freeze: str,
+    *,
+    positions: Positions,
+    source: Source | None,
+    progress: bool,
+) -> PatchResult:
+    """See `Experiment.paths`."""
+    if freeze not in FREEZE:
+        hint = (
+            "Use 'heads' (MLPs on the way are recomputed) or 'all' (residual connection alone); for a chain of nodes use exp.path([...])."
+        )
+        raise PatchError(f"freeze={freeze!r} is not known.", hint)
+    several = [receiver] if isinstance(receiver, Node) else list(receiver)
+    if not several:
+        raise SiteError("The list of receivers is empty.", "Give at least one pw.Node.")
+    receivers = [check_node(runs.model, node, "receiver", RECEIVERS) for node in several]
+    route = Route(runs, freeze, (), receivers)
+    sending = make_senders(runs, senders, positions, receivers)
+    named = " and ".join(map(str, receivers))
+    info = {
+        "freeze": freeze,
+        "receiver": named,
+        "senders": sending.label,
+        "positions": positions if isinstance(positions, str) else list(positions),
+        "code": _code(runs, "paths", [receiver], {"senders": senders, "freeze": freeze, "positions": positions, "source": source}),
+    }
+    return _measure(runs, f"{sending.label} → {named} ({freeze} frozen)", sending, route, source, info, progress=progress)
+
+
+def patch_path(runs: Runs, nodes: Sequence[Node], *, source: Source | None) -> PatchResult:
+    """See `Experiment.path`."""
+    if isinstance(nodes, Node) or len(nodes) < 2:
+        raise SiteError("A path leads from one node to another, and fewer than two were given.", "Give a list of at least two.")
+    roles = [("sender", SENDERS), *[("node between", BETWEEN)] * (len(nodes) - 2), ("receiver", RECEIVERS)]
+    chain = [check_node(runs.model, node, *role) for node, role in zip(nodes, roles, strict=True)]
+    for node, after in pairwise(chain):
+        if not node.comes_before(runs.model, after):
+            raise SiteError(f"{after} can't receive from {node}, which does not come before it.", "Name nodes in the order of the path.")
+    route = Route(runs, "all", chain[1:-1], chain[-1:])
+    sending, label = one_sender(runs, (chain[0],)), " → ".join(map(str, chain))
+    info = {
+        "freeze": "path",
+        "receiver": str(chain[-1]),
+        "senders": str(chain[0]),
+        "path": label,
+        "code": _code(runs, "path", [list(nodes)], {"source": source}),
+    }
+    return _measure(runs, f"{label} (path)", sending, route, source, info, progress=False)
+
+
+def _measure(runs: Runs, title: str, senders: Senders, route: Route, source: Source | None, info: dict, *, progress: bool) -> PatchResult:
+    """Every sender of every pair: its change carried to the receivers, what arrives there put into the base run, the metric read."""
+    put = runs.source if source is None else source
+
+    def arrivals() -> Iterator[Cell | None]:
+        for pair in range(len(runs.pairs)):
+            changes = list(senders.edits(runs, pair, put))
+            arrived = iter(route.carry(pair, [change for change in changes if change is not None]))
+            yield from (None if change is None else Cell(next(arrived), pair) for change in changes)
+
+    layout = Layout.of(runs, title, senders.axes, {"source": describe_source(put), **info})
+    result = run_through(Sweep(runs, layout, arrivals, "auto"), title, progress=progress)
+    return check_paths(runs, result, senders, route)
+
+
+_DEFAULTS = {"senders": "z", "freeze": "heads", "positions": "all", "source": None}
+
+
+def _code(runs: Runs, method: str, first: list, options: Mapping[str, Any]) -> str:
+    """The lines that ask this question again."""
+    changed = {name: value for name, value in options.items() if isinstance(value, Tensor) or value != _DEFAULTS[name]}
+    arguments = [*map(_shown, first), *(f"{name}={_shown(value)}" for name, value in changed.items())]
+    setup = code_of(runs, "z", {}).rpartition("result = ")[0]
+    return f"{setup}result = exp.{method}({', '.join(arguments)})\n"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return "source"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_shown, value))}]"
+    return repr(value) if type(value).__module__ == "builtins" else f"pw.{value!r}"
