@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Experiment",
+    "Generation",
     "Mean",
     "MetricError",
     "Model",
@@ -35,6 +36,8 @@ __all__ = [
     "PromptPair",
     "Resample",
     "SiteError",
+    "Steer",
+    "SteeringVector",
     "__version__",
     "load",
     "wrap",
@@ -45,12 +48,15 @@ _HOME = {
     **dict.fromkeys(["MetricError", "ModelError", "PatchError", "PromptError", "SiteError"], "errors"),
     "Experiment": "experiments.experiment",
     **dict.fromkeys(["Mean", "Noise", "Placebo", "Resample"], "experiments.sources"),
+    "Generation": "experiments.steering.generation",
     "Model": "models.model",
     "Node": "experiments.nodes",
     "Patch": "experiments.patches",
     "PatchLab": "widget.lab",
     "PatchResult": "experiments.result",
     "PromptPair": "experiments.prompts",
+    "Steer": "experiments.steering.steer",
+    "SteeringVector": "experiments.steering.vector",
     **dict.fromkeys(["load", "wrap"], "models.load"),
 }
 

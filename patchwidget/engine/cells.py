@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 RowsOf = Callable[[int, Sequence[int]], list[int]]
+# operators that move a row along a direction by an amount that depends on the row
+ALONG = frozenset({"project_out", "cap"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +22,8 @@ class Edit:
         value: what to put there: [n, d], or [n, d_head] for one head, [n] for one neuron, [n, T] or [n, columns] for patterns.
         index: which head or neuron; None for the whole vector.
         columns: which sources of a pattern; None for the whole row.
-        operator: "replace", or "add" to what stands there.
+        operator: "replace", or "add" to what stands there; of whole vectors also "project_out" and "cap" along `value` (see `moved_along`).
+        strength: of the last two.
     """
 
     site: str
@@ -30,6 +33,7 @@ class Edit:
     index: int | None = None
     columns: tuple[int, ...] | None = None
     operator: str = "replace"
+    strength: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +80,46 @@ class EditTable:
         """
         self.missed.discard(place)
         entries = self._edits[place] if numbers is None else self.at(*place, numbers)
-        alike: dict[tuple[bool, bool, str], list[tuple[int, Edit]]] = defaultdict(list)
-        for number, edit in entries:
-            alike[edit.index is None, edit.columns is None, edit.operator].append((number, edit))
-        for (whole, whole_row, operator), chosen in alike.items():
+        alike: dict[tuple[int, bool, bool, str], list[tuple[int, Edit]]] = defaultdict(list)
+        for turn, number, edit in _in_turns(entries):
+            alike[turn, edit.index is None, edit.columns is None, edit.operator].append((number, edit))
+        for (_, whole, whole_row, operator), chosen in sorted(alike.items(), key=lambda item: item[0][0]):
             target, value = _target(chosen, rows, rows_of, whole=whole, whole_row=whole_row)
-            rows.index_put_(target, value, accumulate=operator == "add")
+            if operator in ALONG:
+                strengths = torch.tensor([edit.strength for _, edit in chosen for _ in edit.positions], device=rows.device)
+                rows[target] = moved_along(operator, rows[target], value, strengths)
+            else:
+                rows.index_put_(target, value, accumulate=operator == "add")
+
+
+def moved_along(operator: str, rows: Tensor, value: Tensor, strength: Tensor) -> Tensor:
+    """Rows [n, d] moved along directions `value` [n, d], with strengths [n]; computed in float32.
+
+    "add": rows + strength * value.
+    "project_out": rows without `strength` times their component along the direction: 1 takes it out (directional ablation, Arditi et al. 2024,
+        arXiv:2406.11717), 2 mirrors it.
+    "cap": rows whose component along the direction is greater than `strength` times the length of `value` are brought down to that.
+    """
+    wide, value, strength = rows.float(), value.float(), strength[:, None].float()
+    if operator == "add":
+        return (wide + strength * value).to(rows.dtype)
+    length = value.norm(dim=-1, keepdim=True)
+    direction = value / length.clamp_min(torch.finfo(torch.float32).tiny)  # a row of zeros has none, and moves nothing
+    component = (wide * direction).sum(-1, keepdim=True)
+    change = -strength * component if operator == "project_out" else (strength * length - component).clamp_max(0)
+    return (wide + change * direction).to(rows.dtype)
+
+
+def _in_turns(entries: Iterable[tuple[int, Edit]]) -> Iterable[tuple[int, int, Edit]]:
+    """Entries as (turn, cell, edit): what can be written at once has the same turn. What moves rows along a direction depends on the edits
+    of its own cell before it, and those after it on it."""
+    last: dict[int, tuple[int, bool]] = {}
+    for number, edit in entries:
+        along = edit.operator in ALONG
+        turn, after_along = last.get(number, (0, along))
+        turn += number in last and (along or after_along)
+        last[number] = turn, along
+        yield turn, number, edit
 
 
 def _target(

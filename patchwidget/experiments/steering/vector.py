@@ -1,20 +1,30 @@
 """A steering vector: directions in a model's residual stream, one per layer, with where they come from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from patchwidget.errors import PatchError, SiteError
+from patchwidget.engine.readout import read_logits
+from patchwidget.engine.recording import record
+from patchwidget.engine.sites import check_site
+from patchwidget.errors import ModelError, PatchError, PromptError, SiteError
+from patchwidget.experiments.prompts import Text, tokenize_prompt
+from patchwidget.experiments.runs import Runs
+from patchwidget.models.model import Model
+
+from . import files
+from .extract import TokenRule, extract, kept_sites, residual_norms
+from .provenance import provenance_of
 
 # What is as wide as the residual stream: vectors live at these sites only.
 STEERED_SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
-
-# "last", "mean", "all", "answer", "positions", or a span (start, stop) of positions as in a Python slice
-TokenRule = str | tuple[int | None, int | None]
+# layer types of the package steering_vectors
+_FOREIGN_SITES = {"decoder_block": "resid_post", "self_attn": "attn_out", "mlp": "mlp_out"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +65,151 @@ class SteeringVector:
                 raise PatchError(f"The vectors have shapes {shapes}.", "Each has to be [d_model], or [positions, d_model], of one width.")
             if not torch.isfinite(vector).all():
                 raise PatchError(f"The vector of layer {layer} has numbers that are not finite (NaN or infinite).", "Check what made it.")
+
+    # ---- where vectors come from
+
+    @classmethod
+    def from_pairs(
+        cls,
+        model: Model,
+        positive: Sequence[Text],
+        negative: Sequence[Text],
+        layer: int | None = None,
+        *,
+        layers: Sequence[int] | None = None,
+        method: str = "mean_diff",
+        site: str = "resid_post",
+        token_rule: TokenRule | None = None,
+    ) -> "SteeringVector":
+        """Make a vector from prompts that have something and prompts that lack it.
+
+        Args:
+            positive, negative: prompts (texts or token ids). Where a method takes pairs, the first belongs to the first, and so on.
+            layer: the layer; or `layers`, several, each with a vector of its own.
+            method:
+                "mean_diff": mean activation of the positive minus mean of the negative examples.
+                "pca": first principal direction of the pairs' differences, uncentred (Zou et al. 2023, arXiv:2310.01405; repeng), pointing
+                    the way of their mean and as long as their root mean square along it.
+                "caa": mean difference over pairs at the answer token, which is the last one they differ in (Rimsky et al. 2024,
+                    arXiv:2312.06681).
+                "actadd": the difference of one pair at each position, to be added to the first positions of a prompt (Turner et al. 2023,
+                    arXiv:2308.10248, who add at resid_pre); the shorter prompt is padded with spaces.
+                "logistic": the normal of a logistic-regression probe, as long as the mean difference along it. Needs scikit-learn.
+            site: resid_pre, resid_mid, resid_post, attn_out or mlp_out.
+            token_rule: which tokens are read: "last" (the default), "mean", "all", "answer", or a span (start, stop) as in a Python slice,
+                over which is averaged. caa and actadd bring their own.
+
+        Returns:
+            A SteeringVector, not normalised.
+
+        Raises:
+            PromptError: a side is empty, both are the same, or do not form pairs where pairs are needed.
+            SiteError: no such layer or site.
+            PatchError: no such method or rule, or activations that are not finite.
+            ModelError: the model is in training mode.
+        """
+        chosen = _chosen_layers(model, layer, layers)
+        made = extract(model, positive, negative, chosen, method=method, site=site, token_rule=token_rule)
+        provenance = {**provenance_of(model), "positive": _plain(positive), "negative": _plain(negative)}
+        return cls(made.vectors, site, made.token_rule, method, made.residual_norms, provenance)
+
+    @classmethod
+    def from_patch(cls, experiment: Runs, *, layer: int, pos: int, site: str = "resid_post") -> "SteeringVector":
+        """The clean minus the corrupted activation at one cell of a grid: what a patch puts there, as a direction. Over several pairs, the mean.
+
+        Args:
+            experiment: a `pw.Experiment`.
+            layer, pos, site: the cell; negative positions count from the end.
+
+        Raises:
+            SiteError: no such cell.
+            PromptError: both runs have the same activation there.
+        """
+        check_site(experiment.model, site, layer)
+        for pair in experiment.pairs:
+            if not -pair.length <= pos < pair.length:
+                raise SiteError(
+                    f"Position {pos} does not exist: the prompts have positions 0 to {pair.length - 1}.", "Choose one of these."
+                )
+        clean, corrupted = (
+            [experiment.recording(run, *kept_sites(site), pair=i) for i in range(len(experiment.pairs))] for run in ("clean", "corrupted")
+        )
+        differences = [a.at(site, layer)[pos].float() - b.at(site, layer)[pos].float() for a, b in zip(clean, corrupted, strict=True)]
+        vector = torch.stack(differences).mean(0)
+        if not vector.any():
+            raise PromptError(
+                f"The clean and the corrupted run have the same {site} at layer {layer}, position {pos}.",
+                "Choose a position at or after the first token that differs.",
+            )
+        norms = residual_norms(experiment.model, [*clean, *corrupted], site)
+        prompts = {name: [_plain([getattr(p, name)])[0] for p in experiment.prompts] for name in ("clean", "corrupted")}
+        provenance = {**provenance_of(experiment.model), **prompts, "pos": pos}
+        return cls({layer: vector}, site, (pos, pos + 1 or None), "patch", norms, provenance)
+
+    @classmethod
+    def of(cls, vector: Any) -> "SteeringVector":
+        """A vector from elsewhere: {layer: tensor}, a `steering_vectors.SteeringVector` or a `repeng.ControlVector`; one of ours as it is.
+
+        Raises:
+            PatchError: it is none of these, or its layer type has no site here.
+        """
+        if isinstance(vector, SteeringVector):
+            return vector
+        if isinstance(vector, Mapping):
+            return cls(vector)
+        if hasattr(vector, "layer_activations"):
+            kind = str(getattr(vector, "layer_type", "decoder_block"))
+            if kind not in _FOREIGN_SITES:
+                raise PatchError(f"A steering_vectors vector of layer type {kind!r} has no site here.", f"Use {', '.join(_FOREIGN_SITES)}.")
+            return cls(vector.layer_activations, _FOREIGN_SITES[kind], method="steering_vectors")
+        if hasattr(vector, "directions"):
+            return cls(vector.directions, method="repeng", provenance={"model_type": str(getattr(vector, "model_type", "unknown"))})
+        raise PatchError(
+            f"A steering vector was expected, and this is a {type(vector).__name__}.",
+            "Use pw.SteeringVector, a dictionary {layer: tensor}, or a vector of steering_vectors or repeng.",
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> "SteeringVector":
+        """Read a .safetensors or .gguf file (see `files` for what these hold).
+
+        Raises:
+            PatchError: there is no such file, or it is not a steering vector.
+        """
+        stored = files.read(Path(path))
+        about = dict(stored.about)
+        rule = about.get("token_rule", "unknown")
+        norms = {int(layer): float(norm) for layer, norm in about.get("residual_norms", {}).items()}
+        rule = tuple(rule) if isinstance(rule, list) else rule
+        return cls(
+            stored.vectors, about.get("site", "resid_post"), rule, about.get("method", "unknown"), norms, about.get("provenance", {})
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write a .safetensors file (everything that is known of the vector) or a .gguf control vector for llama.cpp and repeng.
+
+        Raises:
+            PatchError: the name ends otherwise, or GGUF can't hold this vector (of the first block's output, of a sublayer, by position).
+        """
+        about = {
+            "site": self.site,
+            "token_rule": self.token_rule,
+            "method": self.method,
+            "norms": {str(layer): self.norm(layer) for layer in self.layers},
+            "residual_norms": {str(layer): norm for layer, norm in self.residual_norms.items()},
+            "provenance": dict(self.provenance),
+        }
+        files.write(Path(path), files.Stored(self.vectors, about))
+
+    def with_norms(self, model: Model, prompts: Sequence[Text]) -> "SteeringVector":
+        """This vector with the residual stream's median norms over these prompts, which `unit="residual norm"` needs."""
+        several = [prompts] if isinstance(prompts, str) else list(prompts)
+        if not several:
+            raise PromptError("The list of prompts is empty.", "Give at least one.")
+        runs = [record(model, tokenize_prompt(model, prompt, "reference"), kept_sites(self.site)) for prompt in several]
+        return replace(self, residual_norms=residual_norms(model, runs, self.site))
+
+    # ---- what it holds
 
     @property
     def layers(self) -> list[int]:
@@ -130,6 +285,33 @@ class SteeringVector:
         self._check_fits(other)
         return float(functional.cosine_similarity(ours.flatten().double(), theirs.flatten().double(), dim=0, eps=0.0))
 
+    def top_tokens(self, model: Model, k: int = 10, layer: int | None = None) -> list[tuple[str, float]]:
+        """The tokens that the vector points to through the unembedding, as (text, logit), largest first; ask -vector for the other end.
+
+        Taken through the final norm first, as the residual stream is (the logit lens, nostalgebraist 2020), so the vector's length is of no
+        account. Of a vector by position, the last position's.
+
+        Raises:
+            PatchError: the vector is of another width than the model.
+            ModelError: what is before the model's unembedding is not a chain of modules.
+        """
+        vector = self._one(layer)
+        self.check_width(model)
+        if model.anatomy.tail is None:
+            raise ModelError(f"What is before the unembedding of {model.name} is not a chain of modules.", "Choose another model.")
+        with torch.no_grad(), model.lock:
+            logits = read_logits(model, vector.reshape(-1, self.d_model)[-1:].to(model.device, model.dtype))[0]
+        best = logits.topk(min(k, len(logits)))
+        return [(model.token_text(int(token)), float(logit)) for token, logit in zip(best.indices, best.values, strict=True)]
+
+    def check_width(self, model: Model) -> None:
+        """Raise PatchError where the vector does not fit the model."""
+        if self.d_model != model.d_model:
+            raise PatchError(
+                f"The steering vector has width {self.d_model}, and the residual stream of {model.name} has {model.d_model}.",
+                f"It was made on {self.provenance.get('model', 'another model')}; make one on this model.",
+            )
+
     # ---- inside
 
     def _layer(self, layer: int | None) -> int:
@@ -158,6 +340,21 @@ class SteeringVector:
             )
         if self.site != other.site:
             raise PatchError(f"The vectors live at different sites: {self.site} and {other.site}.", "Use vectors of one site.")
+
+
+def _chosen_layers(model: Model, layer: int | None, layers: Sequence[int] | None) -> list[int]:
+    if (layer is None) == (layers is None):
+        raise PatchError("A vector needs a layer: either `layer` or `layers`.", f"layer={model.n_layers // 2} is the middle one.")
+    chosen = [layer] if layer is not None else list(layers or ())
+    if not chosen:
+        raise PatchError("The list of layers is empty.", f"layers=[{model.n_layers // 2}] is the middle one.")
+    return chosen
+
+
+def _plain(prompts: Sequence[Any]) -> list[Any]:
+    """Prompts as plain data."""
+    several = [prompts] if isinstance(prompts, str) else prompts
+    return [prompt if isinstance(prompt, str | None) else [int(token) for token in prompt] for prompt in several]
 
 
 def _without(vector: Tensor, other: Tensor) -> Tensor:

@@ -1,0 +1,173 @@
+"""A dose-response curve: what comes next after a prompt at each of many strengths, all computed in one packed pass."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from torch import Tensor
+
+from patchwidget.engine.cells import Cell
+from patchwidget.engine.hooked import HookedExecutor
+from patchwidget.engine.measure import Measure
+from patchwidget.engine.packed import PackedExecutor
+from patchwidget.errors import PatchError, PromptError
+from patchwidget.experiments.prompts import PromptPair
+from patchwidget.experiments.runs import Runs
+from patchwidget.models.model import Model
+
+from .generation import kl_divergence, read_prompts
+from .steer import edits_of, in_order, steers_of
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+@dataclass(frozen=True, eq=False)
+class Ladder:
+    """The next-token distribution at each strength.
+
+    Attributes:
+        strengths: float32 [n].
+        kl: D(unsteered || steered) of the next-token distributions, in nats; float32 [n].
+        top: at each strength the likeliest next tokens, as (text, probability), likeliest first.
+        base_top: the same without steering.
+        probabilities: of the tokens that were asked for, or else of those that are likeliest somewhere; float32 (strength, token), the token's
+            text and its id as coordinates.
+        base_probabilities: the same without steering; float32 (token).
+        info: model, prompt's tokens, executor ("packed" or "hooked"), what was steered.
+    """
+
+    strengths: np.ndarray
+    kl: np.ndarray
+    top: list[list[tuple[str, float]]]
+    base_top: list[tuple[str, float]]
+    probabilities: xr.DataArray
+    base_probabilities: xr.DataArray
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per strength: the likeliest token and its probability, KL, and the probability of each token followed."""
+        frame = pd.DataFrame({"strength": self.strengths, "kl": self.kl})
+        frame["likeliest"] = [top[0][0] for top in self.top]
+        for column, text in enumerate(self.probabilities["token"].to_numpy().tolist()):
+            frame[f"p({text!r})"] = self.probabilities.to_numpy()[:, column]
+        return frame
+
+    def plot(self) -> "go.Figure":
+        """A plotly figure: probabilities against strength, and the KL on an axis of its own."""
+        from .plots import plot_ladder
+
+        return plot_ladder(self)
+
+    def __repr__(self) -> str:
+        low, high = self.strengths.min(), self.strengths.max()
+        return f"Ladder({len(self.strengths)} strengths from {low:g} to {high:g}, KL up to {self.kl.max():.3g} nats, {self.info.get('executor')})"
+
+
+def make_ladder(
+    model: Model,
+    prompt: Any,
+    steer: Any,
+    strengths: Sequence[float],
+    *,
+    tokens: Sequence[str | int] | None = None,
+    k: int = 10,
+    vary: int = 0,
+    chat: bool = False,
+    executor: str = "auto",
+    runs: Runs | None = None,
+) -> Ladder:
+    """What comes next after a prompt at each of many strengths.
+
+    One run of the prompt is recorded; every strength is then a cell of the packed executor, computed from the first steered layer and position
+    on, all in the same pass. Models that it can't run take one batched forward of each strength.
+
+    Args:
+        prompt: one prompt, as in `Model.generate`.
+        steer: a Steer or a vector, or several.
+        strengths: finite numbers. They take the place of the steer's own.
+        tokens: which tokens' probabilities to follow: texts of one token each, or ids. The likeliest at any strength if not given.
+        k: how many likeliest tokens to keep at each strength.
+        vary: which of several steers the strengths are for; the others keep theirs.
+        executor: "auto", "packed" or "hooked".
+        runs: what an earlier ladder of the same prompt had in `info["runs"]`, so that it need not be recorded again.
+
+    Raises:
+        PatchError: no strengths, one that is not finite, nothing to steer, or a vector that does not fit.
+        PromptError: several prompts, or a token that is not one.
+        ModelError: executor="packed" on a model that it can't run.
+    """
+    prompts, several = read_prompts(model, prompt, chat=chat)
+    if several:
+        raise PromptError("A ladder is of one prompt, and a list was given.", "Make one ladder each.")
+    steers, strengths = steers_of(steer), [float(strength) for strength in strengths]
+    if not strengths or not all(map(math.isfinite, strengths)):
+        raise PatchError(f"The strengths are {strengths}.", "Give at least one, all finite.")
+    if not 0 <= vary < len(steers):
+        raise PatchError(f"vary={vary}, and there are {len(steers)} steers.", "Give something to steer, and which of them varies.")
+    runs = runs or Runs(model, PromptPair(prompts[0]), "kl")
+    length = runs.pair.length
+    bound = [steer.bound(model, [length]) for steer in steers]
+
+    def cell(strength: float) -> Cell:
+        chosen = [replace(item, strength=strength) if i == vary else item for i, items in enumerate(bound) for item in items]
+        return Cell(edits_of(in_order(chosen), length))
+
+    name = runs.choose_executor(executor)
+    log_probs = _log_probs(runs, name, [cell(strength) for strength in strengths])
+    base = runs.recording(runs.base).logits[-1].log_softmax(-1).cpu()
+    top = [_top(model, row, k) for row in log_probs]
+    followed = [_token(model, token) for token in tokens] if tokens is not None else _likeliest(log_probs, base)
+    coords = {"token": [model.token_text(token) for token in followed], "id": ("token", followed)}
+    probabilities = log_probs[:, followed].exp().numpy()
+    return Ladder(
+        np.array(strengths, np.float32),
+        kl_divergence(base, log_probs).numpy(),
+        top,
+        _top(model, base, k),
+        xr.DataArray(probabilities, dims=("strength", "token"), coords={"strength": strengths, **coords}, name="probability"),
+        xr.DataArray(base[followed].exp().numpy(), dims="token", coords=coords, name="probability"),
+        {"model": model.name, "tokens": runs.pair.corrupted_tokens, "executor": name, "steers": steers, "vary": vary, "runs": runs},
+    )
+
+
+def _log_probs(runs: Runs, executor: str, cells: list[Cell]) -> Tensor:
+    """Float32 [cells, vocabulary], on the CPU."""
+    base = runs.recording(runs.base)
+    measure = Measure(lambda logits: logits[:, -1].log_softmax(-1), None, (base.length - 1,))
+    packed = executor == "packed"
+    engine = PackedExecutor(runs.model, [base], [measure]) if packed else HookedExecutor(runs.model, [runs.pair.corrupted], [measure])
+    found: dict[int, Tensor] = {}
+    for batch in engine.run(cells):
+        found.update(zip(batch.cells, batch.values, strict=True))
+    return torch.stack([found[number] for number in range(len(cells))])
+
+
+def _top(model: Model, log_probs: Tensor, k: int) -> list[tuple[str, float]]:
+    best = log_probs.topk(min(k, len(log_probs)))
+    return [(model.token_text(int(token)), math.exp(float(value))) for token, value in zip(best.indices, best.values, strict=True)]
+
+
+def _likeliest(log_probs: Tensor, base: Tensor, most: int = 8) -> list[int]:
+    """The tokens that are likeliest at some strength, and without steering; those with the highest probability anywhere first."""
+    every = torch.cat([base[None], log_probs])
+    tokens = every.argmax(-1).unique()
+    return tokens[every[:, tokens].amax(0).argsort(descending=True)][:most].tolist()
+
+
+def _token(model: Model, token: str | int) -> int:
+    if isinstance(token, int):
+        if not 0 <= token < model.vocab_size:
+            raise PromptError(f"Token {token} does not exist: there are 0 to {model.vocab_size - 1}.", "Use the model's own tokenizer.")
+        return token
+    pieces = model.encode(token, special=False)
+    if len(pieces) != 1:
+        raise PromptError(
+            f"{token!r} is {len(pieces)} tokens for this tokenizer, and it has to be one.", "Mind the leading space, or give an id."
+        )
+    return pieces[0]

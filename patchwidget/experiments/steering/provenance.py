@@ -1,0 +1,51 @@
+"""Which model a vector was made on: its name and a hash of its weights, so that a vector on another model does not go unnoticed."""
+
+import hashlib
+import warnings
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+from torch import nn
+
+from patchwidget.models.model import Model
+
+_SAMPLED = 1024
+
+
+def provenance_of(model: Model) -> dict[str, Any]:
+    """Model, type, weights' hash, dtype and date (UTC), as plain data."""
+    return {
+        "model": model.name,
+        "model_type": getattr(getattr(model.hf, "config", None), "model_type", type(model.hf).__name__),
+        "weights": weights_hash(model.hf),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+@torch.no_grad()
+def weights_hash(hf: nn.Module) -> str:
+    """SHA-256 (its first 16 hexadecimal digits) over the name, the shape and 1,024 evenly spaced numbers of each parameter.
+
+    A sample, so that it takes milliseconds and not the minutes of a whole large model; training, editing and merging change all of a matrix.
+    Numbers count in float32, so that a bfloat16 checkpoint loaded in float32 is the same model.
+    """
+    digest = hashlib.sha256()
+    for name, weight in hf.named_parameters():
+        places = torch.linspace(0, weight.numel() - 1, min(weight.numel(), _SAMPLED), dtype=torch.float64).long().to(weight.device)
+        digest.update(f"{name} {tuple(weight.shape)}".encode())
+        digest.update(weight.reshape(-1)[places].float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def warn_if_other(model: Model, provenance: Mapping[str, Any]) -> None:
+    """Warn, naming both, where a vector was made on other weights than this model has; silent where that is not known."""
+    made_on = provenance.get("weights")
+    here = weights_hash(model.hf) if made_on else None
+    if made_on != here:
+        warnings.warn(
+            f"This steering vector was made on {provenance.get('model')} (weights {made_on}), and is applied to {model.name} (weights {here}).",
+            stacklevel=2,
+        )
