@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from .experiments.prompts import PromptPair
     from .experiments.result import PatchResult
     from .experiments.sources import Mean, Noise, Placebo, Resample
+    from .experiments.steering.generation import Generation
+    from .experiments.steering.steer import Steer
+    from .experiments.steering.vector import SteeringVector
     from .models.load import load, wrap
     from .models.model import Model
     from .widget.lab import PatchLab
