@@ -12,7 +12,7 @@ from patchwidget.engine.hooked import HookedExecutor
 from patchwidget.engine.measure import Measure
 from patchwidget.engine.packed import PackedExecutor
 from patchwidget.engine.readout import read_logits
-from patchwidget.engine.recording import Recording, record
+from patchwidget.engine.recording import Recording, record_together
 from patchwidget.engine.sites import find_tap
 from patchwidget.errors import MetricError, ModelError, PatchError, PromptError, SiteError
 from patchwidget.models.model import Model
@@ -109,15 +109,10 @@ class Runs:
             kept = {place[0] for place in have.sites} if have else self._sites_kept_from_the_start()
             needed = kept if site is None or site in _FREE_SITES else kept | {site}
             if have is None or needed != kept:
-                have = record(self.model, getattr(self.pairs[pair], run), needed, self._measured_positions(run, pair))
-                if not torch.isfinite(have.logits).all():
-                    raise ModelError(
-                        f"The {run} run's logits are not finite: a weight is NaN, or a number grew too large for {self.model.dtype}.",
-                        "Load the model in float32 or bfloat16, or check its weights.",
-                    )
-            self._recordings.pop((run, pair), None)  # the one used last goes last
-            self._recordings[run, pair] = have
-            if len(self._recordings) > _RECORDINGS_KEPT:
+                self._record(pair, [run], needed) if self._are_unlike(pair) else self._record(pair, ["clean", "corrupted"], needed)
+                have = self._recordings[run, pair]
+            self._recordings[run, pair] = self._recordings.pop((run, pair))  # the one used last goes last
+            while len(self._recordings) > _RECORDINGS_KEPT:
                 self._recordings.pop(next(iter(self._recordings)))
         return have
 
@@ -224,6 +219,21 @@ class Runs:
             plain = self.model.logits_at(recording.tokens, positions)[0]
             ours = recording.logits if self.why_not_packed() else read_logits(self.model, recording.resid[-1][list(positions)])
         return parity_check(ours, plain, tolerance(self.model.dtype, float(plain.abs().max())))
+
+    def _record(self, pair: int, runs: Sequence[str], sites: set[str]) -> None:
+        prompts = [getattr(self.pairs[pair], run) for run in runs]
+        for run, found in zip(runs, record_together(self.model, prompts, sites, self._measured_positions(runs[0], pair)), strict=True):
+            if not torch.isfinite(found.logits).all():
+                raise ModelError(
+                    f"The {run} run's logits are not finite: a weight is NaN, or a number grew too large for {self.model.dtype}.",
+                    "Load the model in float32 or bfloat16, or check its weights.",
+                )
+            self._recordings[run, pair] = found
+
+    def _are_unlike(self, pair: int) -> bool:
+        """Whether the two runs of a pair can't share one batch."""
+        alike = [(self.pairs[pair].length_of(run), self._measured_positions(run, pair)) for run in ("clean", "corrupted")]
+        return alike[0] != alike[1] or self.why_not_packed() is not None
 
     def _sites_kept_from_the_start(self) -> set[str]:
         """The heads, where the model has them: a grid's first drill-down asks for them, and should not wait for another run."""

@@ -16,7 +16,7 @@ def tensors(value):
 
 def parts(recording):
     attention = [[a.key, a.value, a.mask, a.output] for a in recording.attention]
-    return tensors([recording.resid, recording.sites, recording.logits, attention, recording.calls])
+    return tensors([recording.resid, recording.sites, recording.logits, attention, recording.calls if attention else []])
 
 
 @pytest.mark.parametrize("architecture", [*PACKED, "bloom", "falcon"])
