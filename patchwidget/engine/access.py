@@ -38,14 +38,20 @@ def on_write(hooks: Hooks, tap: Tap, write: Callable[[Tensor], None], shared: bo
         write(rows)
         return target if rows.data_ptr() == target.data_ptr() else target.copy_(rows.reshape(target.shape))
 
+    on_pass(hooks, tap, edited)
+
+
+def on_pass(hooks: Hooks, tap: Tap, exchange: Callable[[Tensor], Tensor]) -> None:
+    """Call `exchange(tensor)` each time the site is computed, with the whole tensor; what it returns is what the model goes on with."""
+
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         found = _found(main_input(args, kwargs), module)
-        new = edited(found)
+        new = exchange(found)
         return tuple(new if x is found else x for x in args), {k: new if x is found else x for k, x in kwargs.items()}
 
     def after(module: nn.Module, output: Any) -> Any:
         found = _found(main_tensor(output), module)
-        new = edited(found)
+        new = exchange(found)
         return new if output is found else type(output)(new if x is found else x for x in output)
 
     if tap.side == "input":

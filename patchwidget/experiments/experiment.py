@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from patchwidget.engine.cells import Cell, Edit
 from patchwidget.engine.sites import find_tap
 from patchwidget.errors import PatchError, SiteError
 
+from .attribution import Method, estimate_cells
 from .code import code_of
 from .layout import Layout
 from .nodes import Node
@@ -21,7 +23,7 @@ from .plan import Choices, Plan, Positions, make_plan
 from .result import PatchResult
 from .runs import Runs
 from .sources import Source, as_recorded, describe_source, patchable, values_of
-from .sweep import Sweep, run_through
+from .sweep import Estimate, Sweep, run_through
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +64,7 @@ class Experiment(Runs):
         operator: str = "replace",
         window: int = 1,
         executor: str = "auto",
+        order: str | None = None,
         progress: bool = True,
     ) -> PatchResult:
         """Patch every cell of a site and measure each.
@@ -78,6 +81,7 @@ class Experiment(Runs):
             operator: "replace", or "add" the source to what is there.
             window: how many layers around each one are patched at once: from l - window//2 on (Meng et al. 2022 use 10).
             executor: "auto" takes the packed executor where the model allows it; "packed" or "hooked" insists.
+            order: "attribution" computes the cells that attribution patching estimates to be the largest first.
             progress: show a progress bar if it takes more than a second.
 
         Returns:
@@ -88,10 +92,76 @@ class Experiment(Runs):
             PatchError: the source or the executor is not known.
         """
         where = {"positions": positions, "layers": layers, "heads": heads, "neurons": neurons, "window": window, "operator": operator}
-        return run_through(self.start(site, source=source, executor=executor, **where), site, progress=progress)
+        return run_through(self.start(site, source=source, executor=executor, order=order, **where), site, progress=progress)
 
-    def start(self, site: str, *, source: Source | None = None, executor: str = "auto", **where) -> Sweep:  # noqa: ANN003
-        """Like `sweep`, but gives the sweep before it has computed anything: iterate it for batches, look at `.result`, `.close()` it."""
+    def start(
+        self,
+        site: str,
+        *,
+        source: Source | None = None,
+        executor: str = "auto",
+        order: str | None = None,
+        **where,  # noqa: ANN003
+    ) -> Sweep:
+        """Like `sweep`, but gives the sweep before it has computed anything: iterate it for batches, look at `.result`, `.close()` it.
+
+        With order="attribution" the first batch has all cells as estimates, and in `.result` cells that are not yet computed are estimates too.
+        """
+        if order not in (None, "attribution"):
+            raise PatchError(f"order={order!r} is not known.", "Use 'attribution', or leave it out.")
+        first = None if order is None else partial(estimate_cells, self, method=Method())
+        return self._start(site, source, where, executor, first, {"order": order})
+
+    def attribute(
+        self,
+        site: str,
+        method: str = "atp",
+        *,
+        source: Source | None = None,
+        steps: int | None = None,
+        qk_fix: bool | None = None,
+        grad_drop: bool | None = None,
+        **where,  # noqa: ANN003
+    ) -> PatchResult:
+        """Estimate every cell of a sweep from gradients: one run forward and one backward for all of them.
+
+        The estimate of a cell is the base run's metric (corrupted when denoising, clean when noising) + sum((patched in - base activation) *
+        gradient). `patchwidget.experiments.attribution` has the formulas, their signs and sources.
+
+        Args:
+            site: as in `sweep`, and so `source`, positions, layers, heads, neurons, window and operator.
+            method: "atp", attribution patching: the gradient in the base run (Nanda 2023). "atp*", with two repairs (Kramar et al. 2024):
+                `qk_fix` (saturated attention) and `grad_drop` (effects that cancel), each on unless switched off. "ig", integrated gradients:
+                the mean gradient over `steps` (10) runs between the base run and the other.
+
+        Returns:
+            A PatchResult with the axes of the sweep and state 2 (estimate) in every cell.
+
+        Raises:
+            SiteError: what was asked for does not exist in this model.
+            MetricError: the metric has no gradient.
+            PatchError: the options do not go together.
+        """
+        how = Method.of(method, steps, qk_fix, grad_drop)
+        if how.name == "ig" and not (source is None or (isinstance(source, str) and source == self.source)):
+            raise PatchError(
+                f"Integrated gradients go from one run of the pair to the other, and the source is {describe_source(source)}.",
+                "Leave source out, or use method='atp'.",
+            )
+        options = {"method": method, "steps": steps, "qk_fix": qk_fix, "grad_drop": grad_drop}
+        sweep = self._start(site, source, where, "auto", partial(estimate_cells, self, method=how), options, how.info)
+        return sweep.estimates()
+
+    def _start(
+        self,
+        site: str,
+        source: Source | None,
+        where: dict[str, Any],
+        executor: str,
+        estimate: Estimate | None,
+        options: dict[str, Any],
+        told: dict[str, Any] | None = None,
+    ) -> Sweep:
         put = self.source if source is None else source
         longest = max(self.length(i) for i in range(len(self.pairs)))
         roles = list(dict.fromkeys(role for pair in self.pairs for role in pair.roles))
@@ -103,9 +173,10 @@ class Experiment(Runs):
             "positions": positions if isinstance(positions, str) else list(positions),
             "source": describe_source(put),
             "tensor": plan.site.tensor,
-            "code": code_of(self, site, {**where, "source": source}),
+            "code": code_of(self, site, {**where, "source": source, **options}, "attribute" if "method" in options else "sweep"),
+            **(told or {}),
         }
-        return Sweep(self, Layout.of(self, site, plan.coords, info), lambda: self._cells(plan, put), executor)
+        return Sweep(self, Layout.of(self, site, plan.coords, info), lambda: self._cells(plan, put), executor, estimate)
 
     def patch(self, patches: Patch | Sequence[Patch], *, executor: str = "auto") -> PatchResult:
         """Apply any number of patches together in one run: at any sites, layers and positions.

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from .checks import Check
-from .result import PatchResult
+from .result import ESTIMATE, NOT_MEASURABLE, PatchResult
 from .runs import Runs
 
 
@@ -46,6 +46,8 @@ class Layout:
         self, runs: Runs, metric: int, values: np.ndarray, state: np.ndarray, checks: list[Check], noise: float, executor: str
     ) -> PatchResult:
         name = list(runs.metrics)[metric]
+        without = (state == ESTIMATE) & np.isnan(values)  # this metric has no gradient
+        state = np.where(without, NOT_MEASURABLE, state).astype(np.uint8)
         array = xr.DataArray(values.reshape(self.shape), dims=tuple(self.axes), coords=self.axes, name=name)
         info = {
             "model": runs.model.name,

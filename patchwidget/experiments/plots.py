@@ -6,7 +6,7 @@ import xarray as xr
 
 from patchwidget.errors import PatchError
 
-from .result import PatchResult
+from .result import ESTIMATE, PatchResult
 
 _SCALE = "RdBu_r"  # diverging and safe for colour-blind readers; red is recovery, blue is harm
 
@@ -20,7 +20,8 @@ def plot_result(result: PatchResult) -> go.Figure:
     while recovery.ndim > 2:
         recovery = _strongest(recovery)
     figure = _bars(recovery, result) if recovery.ndim == 1 else _heat_map(recovery, result)
-    title = f"{result.info['site']} · {result.info['metric']} · {result.info['direction']} · {result.info['model']}"
+    estimated = " · estimated" if (result.state == ESTIMATE).any() else ""
+    title = f"{result.info['site']} · {result.info['metric']} · {result.info['direction']} · {result.info['model']}{estimated}"
     return figure.update_layout(title={"text": title, "font": {"size": 14}}, template="plotly_white")
 
 

@@ -74,7 +74,10 @@ class PatchResult:
         """The mean over pairs; its recovery is that of the mean metric. A result of one pair is its own mean."""
         if "pair" not in self.values.dims:
             return self
-        state = np.where((self.state == NOT_MEASURABLE).all(0), NOT_MEASURABLE, np.where((self.state == PENDING).any(0), PENDING, EXACT))
+        state = np.full(self.state.shape[1:], EXACT)
+        for worse in (ESTIMATE, PENDING):
+            state[(self.state == worse).any(0)] = worse
+        state[(self.state == NOT_MEASURABLE).all(0)] = NOT_MEASURABLE
         return replace(
             self,
             values=self.values.mean("pair", skipna=True),
@@ -125,6 +128,8 @@ class PatchResult:
     def __repr__(self) -> str:
         shape = ", ".join(f"{dim} {size}" for dim, size in self.values.sizes.items()) or "one cell"
         known = "" if self.complete else f", {int((self.state != PENDING).sum())} of {self.state.size} cells known"
+        estimates = int((self.state == ESTIMATE).sum())
+        known += f", {estimates} estimates" if estimates else ""
         failed = "" if self.ok else f", FAILED: {', '.join(check.name for check in self.checks if not check.ok)}"
         return (
             f"PatchResult({self.info.get('site')}, {shape}, {self.info.get('direction')}, {self.info.get('metric')}: "
