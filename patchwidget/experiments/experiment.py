@@ -46,6 +46,8 @@ class Experiment(Runs):
         direction: "denoise" patches the clean run's activations into the corrupted run (what suffices for the behaviour); "noise" the
             corrupted run's into the clean one (what is necessary for it). Heimersheim and Nanda 2024.
         answer_pos: the position whose logits are measured; the last one if not given.
+        max_memory: how much memory the recorded runs and the cells under way may take, in bytes or as a text such as "2GB"; if not given, cells
+            take a quarter of what is free.
         align: which positions correspond where clean and corrupted prompt are of unequal length (see `PromptPair`), for all pairs.
 
     Raises:

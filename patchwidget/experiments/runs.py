@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
+from accelerate.utils import convert_file_size_to_int
 from torch import Tensor
 
 from patchwidget.engine.hooked import HookedExecutor
 from patchwidget.engine.measure import Measure
+from patchwidget.engine.memory import bytes_per_row, free_memory, rows_within, size_of
 from patchwidget.engine.packed import PackedExecutor
 from patchwidget.engine.readout import read_logits
 from patchwidget.engine.recording import Recording, record_together
@@ -57,6 +59,7 @@ class Runs:
         *,
         answer_pos: int | None = None,
         align: Align | None = None,
+        max_memory: int | str | None = None,
     ) -> None:
         if not isinstance(model, Model):
             message = f"A patchwidget model was expected, and this is a {type(model).__name__}."
@@ -84,6 +87,7 @@ class Runs:
         self._values: dict[tuple[str, int], list[float]] = {}
         self._parities: dict[int, Check] = {}
         self._feed, self._answer_pos = feed, answer_pos
+        self.max_memory = None if max_memory is None else _bytes(max_memory)
         self.measures = [self._measure_of(i) for i in range(len(self.pairs))]
 
     @property
@@ -177,9 +181,25 @@ class Runs:
         """The executor of this name for the base runs of some pairs, which its cells name by their place in `pairs`; of all if not given."""
         chosen = range(len(self.pairs)) if pairs is None else pairs
         measures = [self.measures[i] for i in chosen]
-        if name == "packed":
-            return PackedExecutor(self.model, [self.recording(self.base, pair=i) for i in chosen], measures)
-        return HookedExecutor(self.model, [getattr(self.pairs[i], self.base) for i in chosen], measures)
+        if name == "hooked":
+            return HookedExecutor(self.model, [getattr(self.pairs[i], self.base) for i in chosen], measures, self._rows_at_once(chosen))
+        bases = [self.recording(self.base, pair=i) for i in chosen]
+        return PackedExecutor(self.model, bases, measures, self._rows_at_once(chosen))
+
+    def _rows_at_once(self, pairs: Sequence[int]) -> int:
+        """How many rows may travel together within `max_memory`, or within a quarter of what is free."""
+        length = max(self.length(pair) for pair in pairs)
+        if self.max_memory is None:
+            return max(length, rows_within(self.model, length, free_memory(self.model.device) // 4))
+        held = size_of(self._recordings.values())
+        rows = rows_within(self.model, length, self.max_memory - held)
+        if rows < length:
+            needed = held + length * bytes_per_row(self.model, length)
+            raise PatchError(
+                f"max_memory is {_shown(self.max_memory)}, and the recorded runs and a single cell need up to {_shown(needed)}.",
+                "Allow more, patch fewer pairs at once, or use shorter prompts.",
+            )
+        return rows
 
     def _worst_parity(self, pairs: Iterable[int]) -> Check:
         for pair in pairs:
@@ -246,3 +266,18 @@ class Runs:
     def _top_tokens(self, run: str, k: int = 8) -> list[tuple[str, float]]:
         best = self.recording(run).logits[-1].softmax(-1).topk(k)
         return [(self.model.token_text(int(token)), float(p)) for token, p in zip(best.indices, best.values, strict=True)]
+
+
+def _bytes(size: int | str) -> int:
+    """A number of bytes, or a text such as "2GB" or "500MiB"."""
+    try:
+        found = convert_file_size_to_int(size)
+    except ValueError:
+        found = 0
+    if found <= 0:
+        raise PatchError(f"max_memory={size!r} is not a size.", "Give a number of bytes, or a text such as '2GB'.")
+    return found
+
+
+def _shown(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

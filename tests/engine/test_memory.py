@@ -1,12 +1,15 @@
 """Out of memory in mid-sweep: halve, go on, same numbers."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import patchwidget as pw
 from patchwidget.engine.packed import PackedExecutor
-from tests.zoo import tiny_experiment
+from tests.zoo import telling_pair, tiny_experiment, tiny_model
 
 
 def test_a_walk_that_does_not_fit_is_halved(monkeypatch):
@@ -33,3 +36,61 @@ def test_one_cell_that_does_not_fit_is_an_error(monkeypatch):
     monkeypatch.setattr(PackedExecutor, "_walk", full)
     with pytest.raises(pw.PatchError, match="does not fit into memory"):
         tiny_experiment().sweep("resid_pre")
+
+
+class Peak(TorchDispatchMode):
+    """Counts the bytes of tensors made while it is open and not yet gone."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.now = self.most = 0
+        self._seen = {tensor.untyped_storage().data_ptr() for tensor in [*model.hf.parameters(), *model.hf.buffers()]}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in torch.utils._pytree.tree_leaves(out):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().data_ptr() not in self._seen:
+                self._count(tensor.untyped_storage())
+        return out
+
+    def _count(self, storage):
+        key, size = storage.data_ptr(), storage.nbytes()
+        self._seen.add(key)
+        self.now += size
+        self.most = max(self.most, self.now)
+        weakref.finalize(storage, self._gone, key, size)
+
+    def _gone(self, key, size):
+        self._seen.discard(key)
+        self.now -= size
+
+
+def peak_of(max_memory, architecture, executor, **sizes):
+    model = tiny_model(architecture, **sizes)
+    _ = model.anatomy
+    experiment = pw.Experiment(model, telling_pair(model), max_memory=max_memory)
+    with Peak(model) as peak:
+        values = experiment.sweep("z", executor=executor, progress=False).values.to_numpy()
+    return peak.most, values
+
+
+@pytest.mark.parametrize("executor", ["packed", "hooked"])
+@pytest.mark.parametrize(("architecture", "allowed"), [("gpt2", 1_000_000), ("llama", 700_000), ("qwen3_moe", 4_000_000)])
+def test_memory_stays_under_what_is_allowed(architecture, allowed, executor):
+    free, expected = peak_of(None, architecture, executor, hidden_size=64, n_embd=64)
+    tight, values = peak_of(allowed, architecture, executor, hidden_size=64, n_embd=64)
+    assert tight < allowed < free, (tight, free)
+    np.testing.assert_allclose(values, expected, atol=1e-4)
+
+
+def test_too_little_memory_for_one_cell():
+    model = tiny_model()
+    with pytest.raises(pw.PatchError, match=r"max_memory is 0.1 MB, and the recorded runs and a single cell need up to"):
+        pw.Experiment(model, telling_pair(model), max_memory="100KB").sweep("resid_pre")
+
+
+@pytest.mark.parametrize("size", ["much", 0, "-2GB"])
+def test_a_size_that_is_none(size):
+    model = tiny_model()
+    with pytest.raises(pw.PatchError, match="is not a size"):
+        pw.Experiment(model, telling_pair(model), max_memory=size)
