@@ -1,30 +1,39 @@
-/** Mounts the widget with a made-up kernel.  Query: theme=dark, case=ioi|long|rtl|deep|shallow|states, state=done|running|silent|error|check, pace=ms. */
+/** Mounts the widget with a made-up kernel.  Query: theme=dark, case=ioi|long|rtl|deep|wide|shallow|states,
+ *  state=done|running|silent|error|check|lost|stored, pace=ms, teach=1, neurons=16384, views=2. */
 import patchLab from "../src/index";
 import type { FromPage } from "../src/protocol";
 import fixture from "./fixture.json";
-import { type Data, FakeKernel } from "./kernel";
+import { FakeKernel } from "./kernel";
+import type { Data } from "./lab";
+import { pack } from "./wire";
 
 const query = new URLSearchParams(location.search);
 const state = query.get("state") ?? "done";
 const data = dataOf(query.get("case") ?? "ioi");
 const kernel = new FakeKernel(data, {
   pace: Number(query.get("pace") ?? (state === "running" ? 20 : 4)),
-  freezeAt: state === "running" ? 0.62 : 1,
+  freezeAt: state === "running" ? 0.3 : 1,
   fails: state === "error" ? "engine" : state === "check" ? "check" : "",
   waits: query.get("waits"),
-  noise: 4e-7,
+  teach: query.has("teach"),
+  live: true,
 });
 
 document.body.className = query.get("theme") ?? "";
+let closed = () => {};
 const model = {
   send: (message: FromPage) => {
-    if (state !== "silent") kernel.receive(message);
+    if (state !== "silent" && state !== "stored") kernel.receive(message);
   },
   on: (name: string, listener: (content: unknown, buffers: DataView[]) => void) => {
     if (name === "msg:custom") kernel.on(listener);
+    else closed = listener as () => void;
   },
   off: () => {},
+  get: (name: string) =>
+    name === "stored" && state === "stored" ? (window as unknown as { stored: unknown }).stored : null,
 };
+Object.assign(window, { kernel, pack, lose: () => closed() });
 const signal = new AbortController().signal;
 const widget = patchLab();
 // biome-ignore lint/suspicious/noExplicitAny: a stand-in has only what the widget uses
@@ -35,12 +44,15 @@ for (let i = 0; i < Number(query.get("views") ?? 1); i++) {
   document.getElementById("here")?.append(el);
   widget.render({ ...host, el });
 }
+if (state === "lost") setTimeout(() => closed(), 800);
 
 function dataOf(name: string): Data {
   const real = fixture as unknown as Data;
   switch (name) {
     case "long":
       return synthetic(words(180), 48, 32);
+    case "wide":
+      return synthetic(words(512), 48, 32);
     case "rtl":
       return synthetic(
         [

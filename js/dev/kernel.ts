@@ -1,15 +1,9 @@
-/** A made-up kernel for the development page: it answers requests from given numbers, as slowly as it is told. */
+/** A made-up kernel for the development page: it answers from made-up numbers, as slowly as it is told. */
+import { canonical } from "../src/canonical";
 import type { FromPage } from "../src/protocol";
+import { type Data, directions, draw, explain, metrics, sites, steps } from "./lab";
+import { type Json, pack } from "./wire";
 
-type Numbers = number[][];
-export interface Data {
-  clean: string[];
-  corrupted: string[];
-  baselines: [number, number];
-  resid_pre: Numbers;
-  heads: Numbers;
-  attention: { clean: number[]; corrupted: number[] };
-}
 export interface Behaviour {
   /** Milliseconds between batches. */
   pace: number;
@@ -17,62 +11,132 @@ export interface Behaviour {
   freezeAt: number;
   fails: "" | "engine" | "check";
   waits: string | null;
-  noise: number;
+  teach: boolean;
+  live: boolean;
 }
-type Json = Record<string, unknown>;
-type Listener = (content: unknown, buffers: DataView[]) => void;
-type Params = { layer: number; pos: number; head: number };
+type Params = Record<string, unknown>;
+type Setting = { pair: number; site: string; metric: string; direction: string };
+type View = Json & { id: string; values?: Float32Array; recovery?: Float32Array; state?: Uint8Array };
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+const nothing = {
+  cells: [],
+  status: "none",
+  joint: null,
+  parts: null,
+  synergy: null,
+  noise_floor: 4e-7,
+  explain: "",
+  message: null,
+  hint: null,
+};
 
 export class FakeKernel {
-  #listeners = new Set<Listener>();
-  #seq = 0;
-  #views = 0;
-  #cancelled = new Set<string>();
+  readonly #listeners = new Set<(content: unknown, buffers: DataView[]) => void>();
   readonly #data: Data;
   readonly #behaviour: Behaviour;
-  #mainId = "";
-  #detailId = "";
+  readonly #views = new Map<string, View>();
+  readonly #cancelled = new Set<string>();
+  readonly #pairs: Json[];
+  #setting: Setting = { pair: 0, site: "resid_pre", metric: "logit_diff", direction: "denoise" };
+  #seq = 0;
+  #current: string | null = null;
+  #pinned: string | null = null;
+  #teach: boolean;
+  #selection: Json = nothing;
 
   constructor(data: Data, behaviour: Behaviour) {
-    this.#data = data;
-    this.#behaviour = behaviour;
+    [this.#data, this.#behaviour, this.#teach] = [data, behaviour, behaviour.teach];
+    const text = (tokens: string[]) => tokens.filter((token) => !token.startsWith("<|")).join("");
+    const texts = { clean: text(data.clean), corrupted: text(data.corrupted), answer: " Mary", distractor: " John" };
+    this.#pairs = [
+      { label: "John and Mary", ...texts },
+      { label: "Tom and Anna", ...texts },
+    ];
   }
 
-  on(listener: Listener): void {
+  on(listener: (content: unknown, buffers: DataView[]) => void): void {
     this.#listeners.add(listener);
   }
 
   receive(message: FromPage): void {
     if (message.type === "cancel") this.#cancelled.add(message.id);
-    if (message.type === "hello") {
-      if (message.known === undefined) this.#hello();
-      if (!this.#mainId) void this.#sweep(null);
-    }
-    if (message.type !== "request") return;
-    const params = message.params as Params;
-    if (message.method === "sweep") void this.#sweep(message.id);
-    if (message.method === "heads") void this.#heads(message.id, params);
-    if (message.method === "attention") this.#attention(message.id, params);
+    if (message.type === "hello" && message.known === undefined) this.#hello();
+    if (message.type === "hello" && this.#views.size === 0) void this.#open(null, "set", {}, null);
+    if (message.type === "request") this.#answer(message.id, message.method, structuredClone(message.params));
   }
 
-  #post(json: Json, buffers: DataView[] = []): void {
+  #answer(id: string, method: string, { parent = null, ...params }: Params): void {
+    switch (method) {
+      case "set":
+        Object.assign(this.#setting, params);
+        return void this.#open(id, "set", {}, null);
+      case "set_pair":
+        return this.#setPair(id, params);
+      case "preview":
+        return this.#preview(id, params);
+      case "sweep":
+        return void this.#measure(this.#views.get(String(params.view)) as View, id);
+      case "show":
+        this.#current = String(params.view);
+        this.#result(id, this.#views.get(this.#current) as View);
+        return this.#lab(null);
+      case "select":
+        return void this.#select(id, params.cells as Params[]);
+      case "pin":
+        this.#pinned = (params.view as string | null) ?? null;
+        return this.#lab(id);
+      case "teach":
+        this.#teach = Boolean(params.on);
+        return this.#lab(id);
+      case "again": {
+        const view = this.#views.get(String(params.view)) as View;
+        const question = view.question as { method: string; params: Params };
+        return void this.#open(id, question.method, question.params, view.parent, params);
+      }
+      default:
+        return void this.#open(id, method, params, parent);
+    }
+  }
+
+  #post(json: Json): void {
     this.#seq += 1;
-    const content = structuredClone({ v: 1, seq: this.#seq, ...json });
+    const [content, buffers] = pack({ v: 2, seq: this.#seq, ...json });
     setTimeout(() => {
       for (const listener of this.#listeners) listener(content, buffers);
     });
   }
 
-  #hello(): void {
+  /** What `hello` and `lab` have in common. */
+  shared(): Json {
     const { clean, corrupted, baselines } = this.#data;
-    this.#post({
-      type: "hello",
+    const top = (first: string, second: string) => [
+      [first, 0.914],
+      [" the", 0.021],
+      [second, 0.009],
+      [" a", 0.0062],
+      [" his", 0.005],
+      [" her", 0.0031],
+      ["\n", 0.002],
+      [" them", 0.0004],
+    ];
+    return {
       lab: {
+        id: "dev",
         model: "SmolLM2-135M",
-        site: "resid_pre",
-        metric: "logit_diff",
-        direction: "denoise",
+        live: this.#behaviour.live,
         waits: this.#behaviour.waits,
+        rerun: "lab = pw.PatchLab(model, pair)\nlab",
+        ...this.#setting,
+        pairs: this.#pairs,
+        edit: null,
+        sites,
+        metrics,
+        directions,
+        current: this.#current,
+        pinned: this.#pinned,
+        views: [...this.#views.keys()],
+        teach: this.#teach,
       },
       pair: {
         clean,
@@ -84,208 +148,256 @@ export class FakeKernel {
       baselines: {
         clean: baselines[0],
         corrupted: baselines[1],
-        clean_top: [
-          [" Mary", 0.914],
-          [" the", 0.021],
-          [" John", 0.009],
-          [" a", 0.0062],
-          [" his", 0.005],
-          [" her", 0.0031],
-          ["\n", 0.002],
-          [" them", 0.0004],
-        ],
-        corrupted_top: [
-          [" John", 0.83],
-          [" Mary", 0.04],
-          [" the", 0.03],
-          [" a", 0.012],
-          [" his", 0.008],
-          [" her", 0.005],
-          [" him", 0.002],
-          [" it", 0.001],
-        ],
+        clean_top: top(" Mary", " John"),
+        corrupted_top: top(" John", " Mary"),
       },
-      views: [],
-    });
-  }
-
-  #grid(more: Json): Json {
-    const [clean, corrupted] = this.#data.baselines;
-    return {
-      kind: "grid",
-      status: "running",
-      done: 0,
-      seconds_left: null,
-      metric: "logit_diff",
-      direction: "denoise",
-      clean,
-      corrupted,
-      noise_floor: this.#behaviour.noise,
-      reason: null,
-      checks: [],
-      values: 0,
-      recovery: 1,
-      state: 2,
-      ...more,
+      selection: this.#selection,
     };
   }
 
-  async #sweep(request: string | null): Promise<void> {
-    this.#mainId = `v${++this.#views}`;
-    const numbers = this.#data.resid_pre;
-    const view = this.#grid({
-      id: this.#mainId,
-      request,
-      title: "Recovery by layer and token",
-      site: "resid_pre",
-      pos: null,
-      marked: null,
-      parent: null,
-      rows: { axis: "layer", labels: numbers.map((_, i) => String(i)) },
-      cols: { axis: "pos", labels: this.#data.corrupted },
-    });
-    await this.#measure(view, numbers, request, this.#behaviour.freezeAt);
+  #hello(): void {
+    this.#post({ type: "hello", ...this.shared(), views: [...this.#views.values()] });
   }
 
-  async #heads(request: string, { layer, pos }: Params): Promise<void> {
-    this.#detailId = `v${++this.#views}`;
-    const numbers = this.#data.heads;
-    const view = this.#grid({
-      id: this.#detailId,
-      request,
-      title: `Heads at '${this.#data.corrupted[pos]}' (${pos})`,
-      site: "z",
-      pos,
-      marked: { row: layer, col: null },
-      parent: { view: this.#mainId, row: layer, col: pos },
-      rows: { axis: "layer", labels: numbers.map((_, i) => String(i)) },
-      cols: { axis: "head", labels: (numbers[0] ?? []).map((_, i) => String(i)) },
-    });
-    await this.#measure(view, numbers, request, 1);
+  #lab(id: string | null): void {
+    this.#post({ type: "lab", id, ...this.shared() });
   }
 
-  async #measure(view: Json, numbers: Numbers, request: string | null, freezeAt: number): Promise<void> {
-    const cols = numbers[0]?.length ?? 0;
-    const recovery = Float32Array.from(numbers.flat());
-    const total = recovery.length;
-    const [clean, corrupted] = this.#data.baselines;
-    const values = recovery.map((r) => corrupted + r * (clean - corrupted));
-    const state = recovery.map((r) => (Number.isNaN(r) ? 3 : 1));
-    const id = request ?? (view.id as string);
-    const empty = new Float32Array(total).fill(Number.NaN);
-    this.#post(
-      { type: "progress", id: request, view: view.id, done: 0, total, seconds_left: null, open: { ...view, total } },
-      [bytes(empty), bytes(empty), bytes(new Uint8Array(total))],
-    );
-    const known = { values: empty.slice(), recovery: empty.slice(), state: new Uint8Array(total) };
-    const batch = Math.max(cols, Math.ceil(total / 30));
-    for (let start = 0; start < total; start += batch) {
-      await new Promise((resolve) => setTimeout(resolve, this.#behaviour.pace));
-      if (this.#behaviour.fails === "engine" && start > total / 3) return this.#fail(request, view.id as string);
-      if (start / total >= freezeAt) return;
-      const stopped = this.#cancelled.has(id);
-      const done = Math.min(total, start + batch);
-      const index = Uint32Array.from({ length: done - start }, (_, i) => start + i);
-      if (stopped) {
-        return this.#post(
-          {
-            type: "result",
-            id: request,
-            view: view.id,
-            status: "cancelled",
-            open: { ...view, status: "cancelled", done: start, total },
-          },
-          [bytes(known.values), bytes(known.recovery), bytes(known.state)],
-        );
-      }
-      for (const i of index)
-        [known.values[i], known.recovery[i], known.state[i]] = [
-          values[i] as number,
-          recovery[i] as number,
-          state[i] as number,
-        ];
-      this.#post(
-        {
-          type: "progress",
-          id: request,
-          view: view.id,
-          done,
-          total,
-          seconds_left: ((total - done) / batch) * (this.#behaviour.pace / 1000),
-          cells: { index: 0, values: 1, recovery: 2, state: 3 },
-        },
-        [
-          bytes(index),
-          bytes(values.slice(start, done)),
-          bytes(recovery.slice(start, done)),
-          bytes(Uint8Array.from(state.slice(start, done))),
-        ],
-      );
+  #result(id: string | null, view: View): void {
+    this.#post({ type: "result", id, view: view.id, status: view.status, open: view });
+  }
+
+  async #open(id: string | null, method: string, params: Params, parent: unknown, other: Params = {}): Promise<void> {
+    const setting = { ...this.#setting, ...other };
+    const key = canonical([
+      method,
+      params,
+      setting.pair,
+      setting.metric,
+      setting.direction,
+      method === "set" && setting.site,
+    ]);
+    const old = [...this.#views.values()].find((view) => view.key === key);
+    if (old) {
+      this.#current = old.id;
+      this.#result(id, old);
+      return this.#lab(null);
     }
-    const ok = this.#behaviour.fails !== "check";
+    const view = (
+      method === "attention" ? this.#attention(params) : this.#grid(method, params, parent, setting)
+    ) as View;
+    const common = {
+      id: `v${this.#views.size + 1}`,
+      key,
+      question: { method, params },
+      request: id,
+      explain: explain(setting.direction),
+      parent,
+      status: "queued",
+      steps: steps(method, params),
+      code: "import patchwidget as pw\nmodel = pw.load()\n# …\n",
+      kept: false,
+    };
+    const made: View = { ...setting, ...view, ...common };
+    this.#views.set(made.id, made);
+    this.#current = made.id;
+    const { values, recovery, state, clean, corrupted, ...bare } = made;
+    const blank =
+      method === "attention"
+        ? { clean: null, corrupted: null }
+        : { clean, corrupted, values: null, recovery: null, state: null };
+    this.#post({
+      type: "progress",
+      id,
+      view: made.id,
+      done: 0,
+      total: made.total ?? 1,
+      seconds_left: null,
+      open: { ...bare, ...blank },
+    });
+    this.#lab(null);
+    await pause(this.#behaviour.pace);
+    if (method !== "attention") return this.#measure(made, id);
+    made.status = "done";
+    this.#result(id, made);
+  }
+
+  #grid(method: string, params: Params, parent: unknown, setting: Setting): Json {
+    const row = (parent as { row?: number } | null)?.row;
+    const { recovery, ...drawn } = draw(this.#data, method, { ...params, row }, setting.site, setting.direction);
+    const [clean, corrupted] = this.#data.baselines;
+    const known = Float32Array.from(recovery);
+    return {
+      kind: "grid",
+      ...drawn,
+      done: 0,
+      total: known.length,
+      seconds_left: null,
+      clean,
+      corrupted,
+      noise_floor: 4e-7,
+      reason: null,
+      checks: [],
+      values: known.map((r) => corrupted + r * (clean - corrupted)),
+      recovery: known,
+      state: Uint8Array.from(known, (r) => (Number.isNaN(r) ? 3 : 1)),
+    };
+  }
+
+  #attention(params: Params): Json {
+    const { clean, corrupted, attention } = this.#data;
+    return {
+      kind: "attention",
+      title: `Head ${params.layer}.${params.head}`,
+      crumb: "attention",
+      layer: params.layer,
+      head: params.head,
+      pos: params.pos,
+      tokens: corrupted,
+      tokens_clean: clean,
+      clean: Float32Array.from(attention.clean),
+      corrupted: Float32Array.from(attention.corrupted),
+    };
+  }
+
+  /** An estimate at once, then the exact cells, the largest first. */
+  async #measure(view: View, id: string | null): Promise<void> {
+    const { pace, freezeAt, fails } = this.#behaviour;
+    const { values, recovery, state } = view as Required<View>;
+    const order = Uint32Array.from(recovery, (_, i) => i).sort(
+      (a, b) => Math.abs(recovery[b] as number) - Math.abs(recovery[a] as number),
+    );
+    const total = order.length;
+    const known = {
+      values: new Float32Array(total).fill(Number.NaN),
+      recovery: new Float32Array(total).fill(Number.NaN),
+      state: new Uint8Array(total),
+    };
+    const tell = (index: Uint32Array, estimate: boolean, done: number) => {
+      const of = (numbers: Float32Array) =>
+        Float32Array.from(index, (i) => (numbers[i] as number) * (estimate ? 0.85 : 1));
+      const cells = {
+        index,
+        values: of(values),
+        recovery: of(recovery),
+        state: Uint8Array.from(index, (i) => (estimate ? 2 : (state[i] as number))),
+      };
+      index.forEach((i, n) => {
+        [known.values[i], known.recovery[i], known.state[i]] = [
+          cells.values[n] as number,
+          cells.recovery[n] as number,
+          cells.state[n] as number,
+        ];
+      });
+      this.#post({
+        type: "progress",
+        id,
+        view: view.id,
+        done,
+        total,
+        seconds_left: ((total - done) / total) * pace * 0.03,
+        cells,
+      });
+    };
+    Object.assign(view, { status: "running" });
+    tell(
+      order.filter((i) => !Number.isNaN(recovery[i] as number)),
+      true,
+      0,
+    );
+    const batch = Math.max(1, Math.ceil(total / 30));
+    for (let start = 0; start < total; start += batch) {
+      await pause(pace);
+      if (fails === "engine" && start > total / 3) return this.#fail(id, view);
+      if (start / total >= freezeAt) return;
+      if (this.#cancelled.has(id ?? view.id)) {
+        Object.assign(view, { ...known, status: "cancelled", done: start });
+        return this.#result(id, view);
+      }
+      tell(order.slice(start, start + batch), false, Math.min(total, start + batch));
+    }
+    const ok = fails !== "check";
     const checks = [
       {
-        name: "identity",
+        name: "identity patch",
         ok,
         value: ok ? 0 : 0.031,
         limit: 1e-4,
         text: "patching with the base run's own activation changes nothing",
       },
-      { name: "full patch", ok: true, value: 1, limit: 1e-3, text: "patching everything restores the clean run" },
+      { name: "full patch", ok: true, value: 1e-6, limit: 1e-3, text: "patching everything restores the clean run" },
       { name: "logits", ok: true, value: 3e-6, limit: 1e-4, text: "logits equal those of the model called directly" },
     ];
-    this.#post(
-      {
-        type: "result",
-        id: request,
-        view: view.id,
-        status: "done",
-        open: { ...view, status: "done", done: total, total, seconds_left: 0, checks },
-      },
-      [bytes(values), bytes(recovery), bytes(Uint8Array.from(state))],
-    );
+    Object.assign(view, { status: "done", done: total, seconds_left: 0, checks });
+    this.#result(id, view);
   }
 
-  #attention(request: string, { layer, head, pos }: Params): void {
-    const { clean, corrupted } = this.#data.attention;
-    this.#post(
-      {
-        type: "result",
-        id: request,
-        view: `v${++this.#views}`,
-        status: "done",
-        open: {
-          id: `v${this.#views}`,
-          kind: "attention",
-          request,
-          title: `Head ${layer}.${head}`,
-          layer,
-          head,
-          pos,
-          tokens: this.#data.corrupted,
-          tokens_clean: this.#data.clean,
-          clean: 0,
-          corrupted: 1,
-          parent: { view: this.#detailId, row: layer, col: head },
-          status: "done",
-        },
-      },
-      [bytes(Float32Array.from(clean)), bytes(Float32Array.from(corrupted))],
-    );
-  }
-
-  #fail(request: string | null, view: string): void {
+  #fail(id: string | null, view: View): void {
+    view.status = "failed";
     this.#post({
       type: "error",
-      id: request,
-      view,
+      id,
+      view: view.id,
       message: "There was not enough memory for one row of this sweep.",
       hint: 'Use a shorter prompt, or load the model with dtype="bfloat16".',
     });
   }
+
+  #setPair(id: string, prompts: Params): void {
+    const problems = this.#problems(prompts);
+    if (problems[0]) return this.#post({ type: "error", id, view: null, ...problems[0] });
+    this.#pairs.push({ label: "typed", answer: null, distractor: null, ...prompts });
+    this.#setting.pair = this.#pairs.length - 1;
+    void this.#open(id, "set", {}, null);
+  }
+
+  #problems({ clean, corrupted, answer }: Params): Json[] {
+    const [a, b] = [words(String(clean)), words(String(corrupted))];
+    if (a.length !== b.length) {
+      const message = `The clean prompt has ${a.length} tokens and the corrupted one ${b.length}, so positions do not correspond.`;
+      return [{ field: "corrupted", message, hint: "Choose words of equally many tokens." }];
+    }
+    if (words(String(answer ?? "")).length > 1)
+      return [{ field: "answer", message: `The answer '${answer}' is not one token.`, hint: "Choose a shorter word." }];
+    return [];
+  }
+
+  #preview(id: string, prompts: Params): void {
+    const [clean, corrupted] = [words(String(prompts.clean)), words(String(prompts.corrupted))];
+    const count = Math.max(clean.length, corrupted.length);
+    const columns = Array.from({ length: count }, (_, i) => [
+      i < clean.length ? i : null,
+      i < corrupted.length ? i : null,
+    ]);
+    const differs = columns.map((_, i) => clean[i] !== corrupted[i]);
+    const top = {
+      clean: [
+        [" Mary", 0.914, 7],
+        [" the", 0.02, 8],
+      ],
+      corrupted: [
+        [" John", 0.8, 9],
+        [" Mary", 0.04, 7],
+      ],
+    };
+    this.#post({ type: "preview", id, clean, corrupted, columns, differs, top, problems: this.#problems(prompts) });
+  }
+
+  async #select(id: string, cells: Params[]): Promise<void> {
+    const part = (effect: number) => ({ value: effect * 11 - 6.47, recovery: effect, effect });
+    this.#selection = { ...nothing, cells, status: cells.length ? "running" : "none" };
+    this.#post({ type: "selection", id, selection: this.#selection });
+    await pause(this.#behaviour.pace * 8);
+    if (cells.length === 0) return;
+    const parts = cells.map((_, i) => part(0.31 / (i + 1)));
+    const sum = parts.reduce((total, { effect }) => total + effect, 0);
+    const joint = part(sum + 0.12);
+    const explain = `Together these ${cells.length} patches recover ${joint.effect.toFixed(2)} of the difference; alone they would add up to ${sum.toFixed(2)}.`;
+    this.#selection = { ...this.#selection, status: "done", joint, parts, synergy: 0.12, explain };
+    this.#post({ type: "selection", id, selection: this.#selection });
+  }
 }
 
-function bytes(array: Float32Array | Uint32Array | Uint8Array): DataView {
-  const copy = array.slice();
-  return new DataView(copy.buffer, copy.byteOffset, copy.byteLength);
+function words(text: string): string[] {
+  return ["<|endoftext|>", ...(text.match(/\s?[^\s,.]+|[,.]|\s/gu) ?? [])];
 }

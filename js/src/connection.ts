@@ -1,7 +1,8 @@
 /** Talks to the kernel: says hello, numbers requests, notices losses and silence.  Knows no DOM. */
 import { ProtocolError } from "./errors";
-import { type Ask, type FromPage, type Method, parseMessage, VERSION } from "./protocol";
-import { asked, type OpenRequest, type Problem, received } from "./state";
+import { parseMessage } from "./messages";
+import { type FromPage, type Question, VERSION } from "./protocol";
+import { asked, type LabState, type Problem, received, slotOf } from "./state";
 import type { Store } from "./store";
 
 const TICK_MS = 500;
@@ -12,15 +13,9 @@ const SETTLE_TICKS = 12;
 const EAGER_TICKS = 40;
 const SILENCE_MS = 3000;
 
-const replacedBy: Record<Method, Method[]> = {
-  sweep: ["sweep"],
-  heads: ["heads", "attention"],
-  attention: ["attention"],
-};
-
 const lost: Problem = {
-  message: "The connection to the kernel is lost.",
-  hint: "Run the cell again to go on; what was measured stays on view here.",
+  message: "The kernel is gone: it was shut down or has been restarted.",
+  hint: "What was measured stays on view here. To go on, run this again:",
 };
 
 /** Sends one message; throws when the connection is closed. */
@@ -29,7 +24,7 @@ export type Send = (message: FromPage) => void;
 export class Connection {
   readonly #page = `p${Math.random().toString(36).slice(2, 8)}`;
   readonly #send: Send;
-  readonly #store: Store;
+  readonly #store: Store<LabState>;
   readonly #now: () => number;
   #requests = 0;
   #ticks = 0;
@@ -37,7 +32,7 @@ export class Connection {
   #missing = true;
   #lastNews: number;
 
-  constructor(send: Send, store: Store, now: () => number = () => performance.now()) {
+  constructor(send: Send, store: Store<LabState>, now: () => number = () => performance.now()) {
     this.#send = send;
     this.#store = store;
     this.#now = now;
@@ -51,16 +46,14 @@ export class Connection {
     signal.addEventListener("abort", () => clearInterval(timer), { once: true });
   }
 
-  /** Asks the kernel for something; an earlier request that this one replaces is cancelled. */
-  request(ask: Ask): void {
-    const { open } = this.#store.state;
-    const replaces = replacedBy[ask.method].flatMap((method): OpenRequest[] => (open[method] ? [open[method]] : []));
-    for (const old of replaces) this.cancel(old.id);
+  /** Asks the kernel for something; what the page was waiting for in the same place it no longer waits for. */
+  request({ method, params }: Question): void {
+    if (this.#store.state.link === "lost") return;
     this.#requests += 1;
-    const request = { id: `${this.#page}-${this.#requests}`, ...ask };
+    const request = { id: `${this.#page}-${this.#requests}`, method, params };
     this.#noteAsked();
     if (this.#deliver({ v: VERSION, type: "request", ...request })) {
-      this.#store.update((state) => asked(state, request, replaces));
+      this.#store.update((state) => asked(state, { ...request, slot: slotOf(method) }));
     }
   }
 
@@ -81,8 +74,15 @@ export class Connection {
     }
   }
 
+  /** What the notebook, or a file, has kept: shown until the kernel itself answers. */
+  restore(content: unknown, buffers: readonly DataView[]): void {
+    if (!this.#missing) return;
+    this.#store.update((state) => received(state, parseMessage(content, buffers)));
+  }
+
   /** The host has closed the connection. */
   close(): void {
+    if (this.#store.state.link === "stored") return;
     this.#store.update((state) => ({ ...state, link: "lost", silent: false, open: {} }));
     this.#report(lost);
   }
@@ -93,8 +93,9 @@ export class Connection {
     const settling = this.#ticks < SETTLE_TICKS;
     const due = this.#missing && (this.#ticks < EAGER_TICKS || this.#ticks % 4 === 0);
     if (settling || due) this.#hello();
-    const waiting = this.#missing || Object.keys(this.#store.state.open).length > 0;
-    const silent = waiting && this.#now() - this.#lastNews > SILENCE_MS;
+    const { open, link } = this.#store.state;
+    const waiting = this.#missing || Object.keys(open).length > 0;
+    const silent = link !== "stored" && waiting && this.#now() - this.#lastNews > SILENCE_MS;
     this.#store.update((state) => (state.silent === silent ? state : { ...state, silent }));
   }
 

@@ -1,18 +1,24 @@
 /** The anywidget module: one connection and one store for each widget, any number of views of it. */
 import type { AnyModel, Initialize, Render } from "@anywidget/types";
+import { makeActions } from "./actions";
 import { Connection } from "./connection";
+import { hidePicture } from "./picture";
+import { initialState, type LabState } from "./state";
 import { Store } from "./store";
+import { readStored } from "./stored";
 import { mountApp } from "./view/app";
 
 // A function, because hosts may share the module between widgets: nothing may live at module level.
 export default function patchLab() {
-  const store = new Store();
+  const store = new Store<LabState>(initialState);
   let connection: Connection | null = null;
 
   // Must return at once: until it has, no message reaches the page.
   const initialize: Initialize = ({ model, signal }) => {
     const mine = new Connection((message) => model.send(message), store);
     connection = mine;
+    const stored = readStored(model.get("stored"));
+    if (stored) mine.restore(stored.content, stored.buffers);
     listen(model, mine, signal);
     mine.start(signal);
   };
@@ -20,11 +26,13 @@ export default function patchLab() {
   const render: Render = ({ el, signal }) => {
     const life = new AbortController();
     signal.addEventListener("abort", () => life.abort(), { once: true });
-    const actions = {
-      ask: (ask: Parameters<Connection["request"]>[0]) => connection?.request(ask),
-      cancel: (id: string) => connection?.cancel(id),
-    };
-    mountApp(el, store, actions, life.signal);
+    mountApp(
+      el,
+      store,
+      makeActions(store, () => connection),
+      life.signal,
+    );
+    hidePicture(el, store, life.signal);
     return () => life.abort();
   };
 

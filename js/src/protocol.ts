@@ -1,246 +1,215 @@
-/** Messages between page and kernel, typed and checked.  The contract is patchwidget/widget/protocol.md. */
+/** Messages between page and kernel as they travel, typed and checked.  The contract is patchwidget/widget/protocol.md. */
 import * as v from "valibot";
-import { type ArrayKind, type Arrays, readArray } from "./buffers";
-import { ProtocolError } from "./errors";
 
-export const VERSION = 1;
+export const VERSION = 2;
 
 // ---- page to kernel
 
-export type Method = "sweep" | "heads" | "attention";
+export type Patch = Record<string, string | number>;
+export type CellRef = { view: string; row: number | null; col: number | null };
+export type Prompts = { clean: string; corrupted: string; answer?: string | number; distractor?: string | number };
+export type Setting = { pair: number; site: string; metric: string; direction: string };
 
-export type Ask =
-  | { method: "sweep"; params: Record<string, never> }
-  | { method: "heads"; params: { layer: number; pos: number } }
-  | { method: "attention"; params: { layer: number; head: number; pos: number } };
+/** A question is asked at a cell; the names are those of the protocol. */
+export type Question = { method: string; params: Record<string, unknown> };
 
 export type FromPage =
-  | { v: 1; type: "hello"; page: string; known?: number }
-  | ({ v: 1; type: "request"; id: string } & Ask)
-  | { v: 1; type: "cancel"; id: string };
+  | { v: 2; type: "hello"; page: string; known?: number }
+  | ({ v: 2; type: "request"; id: string } & Question)
+  | { v: 2; type: "cancel"; id: string };
 
 // ---- kernel to page
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const nullable = <S extends v.GenericSchema>(schema: S) => v.nullish(schema, null);
+const flag = v.nullish(v.boolean(), false);
 const index = nullable(count);
+const number = nullable(v.number());
+const text = nullable(v.string());
+const strings = v.array(v.string());
+const list = <S extends v.GenericSchema>(schema: S) => v.nullish(v.array(schema), []);
 const status = v.picklist(["queued", "running", "done", "cancelled", "failed"]);
+const params = v.record(v.string(), v.unknown());
+const place = v.object({ row: index, col: index });
+const patch = v.record(v.string(), v.union([v.string(), v.number()]));
+
+const option = v.object({ name: v.string(), label: v.string(), text: v.nullish(v.string(), ""), reason: text });
 
 const lab = v.object({
+  id: v.string(),
   model: v.string(),
+  live: v.nullish(v.boolean(), true),
+  waits: text,
+  rerun: text,
+  pair: count,
   site: v.string(),
   metric: v.string(),
   direction: v.string(),
-  waits: nullable(v.string()),
+  pairs: v.array(v.object({ label: v.string(), clean: text, corrupted: text, answer: text, distractor: text })),
+  edit: text,
+  sites: v.array(option),
+  metrics: v.array(option),
+  directions: v.array(option),
+  current: text,
+  pinned: text,
+  views: list(v.string()),
+  teach: flag,
 });
 
 const pair = v.object({
-  clean: v.array(v.string()),
-  corrupted: v.array(v.string()),
+  clean: strings,
+  corrupted: strings,
   differs: v.array(v.boolean()),
   answer: v.string(),
   distractor: v.string(),
 });
 
-const topTokens = v.array(v.tuple([v.string(), v.number()]));
+const topTokens = list(v.tuple([v.string(), v.number()]));
+const baselines = v.object({ clean: number, corrupted: number, clean_top: topTokens, corrupted_top: topTokens });
 
-const baselines = v.object({
-  clean: nullable(v.number()),
-  corrupted: nullable(v.number()),
-  clean_top: topTokens,
-  corrupted_top: topTokens,
+const outcome = v.object({ value: number, recovery: number, effect: number });
+const selection = v.object({
+  cells: list(patch),
+  status: v.picklist(["none", "queued", "running", "done", "cancelled", "failed"]),
+  joint: nullable(outcome),
+  parts: nullable(v.array(outcome)),
+  synergy: number,
+  noise_floor: number,
+  explain: text,
+  message: text,
+  hint: text,
 });
 
-const check = v.object({
-  name: v.string(),
-  ok: v.boolean(),
-  value: nullable(v.number()),
-  limit: nullable(v.number()),
-  text: v.string(),
+const check = v.object({ name: v.string(), ok: v.boolean(), value: number, limit: number, text: v.string() });
+
+const step = v.object({
+  method: v.string(),
+  label: v.string(),
+  text: v.nullish(v.string(), ""),
+  params,
+  takes: v.record(v.string(), v.string()),
+  only: nullable(v.record(v.string(), v.array(v.union([v.string(), v.number()])))),
+  reason: text,
 });
 
-const axis = v.object({ axis: v.string(), labels: v.array(v.string()) });
-const origin = nullable(v.object({ view: v.string(), row: count, col: count }));
+const axis = v.object({
+  axis: v.string(),
+  size: count,
+  labels: nullable(strings),
+  values: nullable(v.array(v.union([v.string(), v.number()]))),
+});
 
-const grid = v.object({
+const common = {
   id: v.string(),
-  kind: v.literal("grid"),
-  request: nullable(v.string()),
-  title: v.string(),
+  question: v.object({ method: v.string(), params }),
+  request: text,
+  pair: count,
   site: v.string(),
-  rows: axis,
-  cols: axis,
-  pos: index,
-  marked: nullable(v.object({ row: index, col: index })),
-  parent: origin,
-  status,
-  done: count,
-  total: count,
-  seconds_left: nullable(v.number()),
   metric: v.string(),
   direction: v.string(),
-  clean: nullable(v.number()),
-  corrupted: nullable(v.number()),
-  noise_floor: nullable(v.number()),
-  reason: nullable(v.string()),
-  checks: v.array(check),
-  values: count,
-  recovery: count,
-  state: count,
+  title: v.string(),
+  crumb: v.string(),
+  explain: v.nullish(v.string(), ""),
+  parent: nullable(v.object({ view: v.string(), row: index, col: index })),
+  status,
+  steps: list(step),
+  code: v.nullish(v.string(), ""),
+  kept: flag,
+};
+
+const grid = v.object({
+  ...common,
+  kind: v.literal("grid"),
+  rows: axis,
+  cols: axis,
+  patch: nullable(patch),
+  marked: nullable(place),
+  done: count,
+  total: count,
+  seconds_left: number,
+  clean: number,
+  corrupted: number,
+  noise_floor: number,
+  reason: text,
+  checks: list(check),
+  values: index,
+  recovery: index,
+  state: index,
 });
 
 const attention = v.object({
-  id: v.string(),
+  ...common,
   kind: v.literal("attention"),
-  request: nullable(v.string()),
-  title: v.string(),
   layer: count,
   head: count,
-  pos: count,
-  tokens: v.array(v.string()),
-  tokens_clean: nullable(v.array(v.string())),
-  clean: count,
-  corrupted: count,
-  parent: origin,
-  status,
+  pos: index,
+  tokens: strings,
+  tokens_clean: nullable(strings),
+  clean: index,
+  corrupted: index,
 });
 
 const view = v.variant("kind", [grid, attention]);
-const cells = v.object({ index: count, values: count, recovery: count, state: count });
+const seq = count;
+const id = text;
+const shared = { lab, pair, baselines: nullable(baselines), selection: nullable(selection) };
+const problem = v.object({ field: v.string(), message: v.string(), hint: text });
+const choice = v.tuple([v.string(), v.number(), v.number()]);
 
 const message = v.variant("type", [
-  v.object({
-    type: v.literal("hello"),
-    seq: count,
-    lab,
-    pair,
-    baselines: nullable(baselines),
-    views: v.array(view),
-  }),
+  v.object({ type: v.literal("hello"), seq, ...shared, views: v.array(view) }),
+  v.object({ type: v.literal("lab"), seq, id, ...shared }),
   v.object({
     type: v.literal("progress"),
-    seq: count,
-    id: nullable(v.string()),
+    seq,
+    id,
     view: v.string(),
     done: count,
     total: count,
-    seconds_left: nullable(v.number()),
+    seconds_left: number,
     open: nullable(view),
-    cells: nullable(cells),
+    cells: nullable(v.object({ index: count, values: count, recovery: count, state: count })),
   }),
+  v.object({ type: v.literal("result"), seq, id, view: v.string(), status, open: nullable(view) }),
   v.object({
-    type: v.literal("result"),
-    seq: count,
-    id: nullable(v.string()),
-    view: v.string(),
-    status: v.picklist(["done", "cancelled"]),
-    open: nullable(view),
+    type: v.literal("preview"),
+    seq,
+    id,
+    clean: strings,
+    corrupted: strings,
+    columns: v.array(v.tuple([v.nullable(count), v.nullable(count)])),
+    differs: v.array(v.boolean()),
+    top: nullable(v.object({ clean: v.array(choice), corrupted: v.array(choice) })),
+    problems: v.array(problem),
   }),
+  v.object({ type: v.literal("selection"), seq, id, selection }),
   v.object({
     type: v.literal("error"),
-    seq: count,
-    id: nullable(v.string()),
-    view: nullable(v.string()),
+    seq,
+    id,
+    view: text,
     message: v.string(),
-    hint: nullable(v.string()),
+    hint: text,
+    field: text,
   }),
 ]);
 
-type WireMessage = v.InferOutput<typeof message>;
-type WireView = v.InferOutput<typeof view>;
-type WireGrid = v.InferOutput<typeof grid>;
-type WireAttention = v.InferOutput<typeof attention>;
-type With<T, Fields> = Omit<T, keyof Fields> & Fields;
+export const wireMessage = message;
+export type WireMessage = v.InferOutput<typeof message>;
+export type WireView = v.InferOutput<typeof view>;
+export type WireGrid = v.InferOutput<typeof grid>;
+export type WireAttention = v.InferOutput<typeof attention>;
 
 export type Lab = v.InferOutput<typeof lab>;
+export type Option = v.InferOutput<typeof option>;
 export type Pair = v.InferOutput<typeof pair>;
 export type Baselines = v.InferOutput<typeof baselines>;
+export type Selection = v.InferOutput<typeof selection>;
+export type Outcome = v.InferOutput<typeof outcome>;
 export type Check = v.InferOutput<typeof check>;
+export type Step = v.InferOutput<typeof step>;
+export type WireAxis = v.InferOutput<typeof axis>;
 export type Status = v.InferOutput<typeof status>;
-
-/** A grid with its arrays: rows x cols in C order. */
-export type GridView = With<WireGrid, { values: Float32Array; recovery: Float32Array; state: Uint8Array }>;
-/** Attention from one position of one head: a probability for each token, in both runs. */
-export type AttentionView = With<WireAttention, { clean: Float32Array; corrupted: Float32Array }>;
-export type View = GridView | AttentionView;
-
-/** Some cells of a grid: `index[i]` is the flat C-order index of the i-th. */
-export type Cells = { index: Uint32Array; values: Float32Array; recovery: Float32Array; state: Uint8Array };
-
-type Wire<T extends WireMessage["type"]> = Extract<WireMessage, { type: T }>;
-export type Hello = With<Wire<"hello">, { views: View[] }>;
-export type Progress = With<Wire<"progress">, { open: View | null; cells: Cells | null }>;
-export type Result = With<Wire<"result">, { open: View | null }>;
-export type Failure = Wire<"error">;
-export type FromKernel = Hello | Progress | Result | Failure;
-
-/** Reads one message and the arrays it names.  Throws ProtocolError with a sentence when it is not as agreed. */
-export function parseMessage(content: unknown, buffers: readonly DataView[]): FromKernel {
-  const version = (content as { v?: unknown } | null)?.v;
-  if (version !== VERSION) {
-    throw new ProtocolError(
-      `The kernel speaks version ${String(version)} of the protocol and this page version ${VERSION}. ` +
-        "Restart the kernel and reload the page, so that both come from the same patchwidget.",
-    );
-  }
-  const parsed = v.safeParse(message, content);
-  if (!parsed.success) {
-    const issue = parsed.issues[0];
-    throw new ProtocolError(
-      `A message of the kernel could not be read: ${v.getDotPath(issue) ?? "it"}: ${issue.message}`,
-    );
-  }
-  return withArrays(parsed.output, buffers);
-}
-
-function withArrays(wire: WireMessage, buffers: readonly DataView[]): FromKernel {
-  switch (wire.type) {
-    case "hello":
-      return { ...wire, views: wire.views.map((one) => viewWithArrays(one, buffers)) };
-    case "progress":
-      return {
-        ...wire,
-        open: wire.open && viewWithArrays(wire.open, buffers),
-        cells: wire.cells && readCells(wire.cells, buffers),
-      };
-    case "result":
-      return { ...wire, open: wire.open && viewWithArrays(wire.open, buffers) };
-    case "error":
-      return wire;
-  }
-}
-
-function viewWithArrays(wire: WireView, buffers: readonly DataView[]): View {
-  const read = <K extends ArrayKind>(kind: K, number: number, length: number): Arrays[K] =>
-    sized(readArray(kind, buffers[number], number), length, wire.id);
-  if (wire.kind === "attention") {
-    const length = wire.tokens.length;
-    return { ...wire, clean: read("float32", wire.clean, length), corrupted: read("float32", wire.corrupted, length) };
-  }
-  const length = wire.rows.labels.length * wire.cols.labels.length;
-  return {
-    ...wire,
-    values: read("float32", wire.values, length),
-    recovery: read("float32", wire.recovery, length),
-    state: read("uint8", wire.state, length),
-  };
-}
-
-function readCells(wire: v.InferOutput<typeof cells>, buffers: readonly DataView[]): Cells {
-  const index = readArray("uint32", buffers[wire.index], wire.index);
-  const read = <K extends ArrayKind>(kind: K, number: number): Arrays[K] =>
-    sized(readArray(kind, buffers[number], number), index.length, "cells");
-  return {
-    index,
-    values: read("float32", wire.values),
-    recovery: read("float32", wire.recovery),
-    state: read("uint8", wire.state),
-  };
-}
-
-function sized<A extends { length: number }>(array: A, length: number, where: string): A {
-  if (array.length === length) return array;
-  throw new ProtocolError(
-    `A message of the kernel could not be read: ${where} has ${array.length} numbers instead of ${length}.`,
-  );
-}
+export type Preview = Extract<WireMessage, { type: "preview" }>;
+export type FieldProblem = v.InferOutput<typeof problem>;
+export type Choice = v.InferOutput<typeof choice>;

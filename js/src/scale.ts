@@ -1,4 +1,4 @@
-/** The diverging colour map of recovery: negative and positive are equally visible, also to the colour-blind. */
+/** The diverging colour map of an effect: negative and positive are equally visible, also to the colour-blind. */
 
 export type Rgb = readonly [number, number, number];
 
@@ -28,27 +28,26 @@ export const darkStops: Stops = [
 const HALF = 255;
 const SIZE = 2 * HALF + 1;
 
-/** A table of colours from -limit to +limit; its middle entry is exactly the colour of 0. */
+/** A table of colours from the strongest negative effect to the strongest positive; its middle is exactly that of 0. */
 export interface Scale {
-  readonly limit: number;
   readonly stops: Stops;
   readonly table: readonly Rgb[];
 }
 
-export function makeScale(stops: Stops, limit = 1): Scale {
-  const table = Array.from({ length: SIZE }, (_, i) => between(stops, i / (SIZE - 1)));
-  return { limit, stops, table };
+export function makeScale(stops: Stops): Scale {
+  return { stops, table: Array.from({ length: SIZE }, (_, i) => between(stops, i / (SIZE - 1))) };
 }
 
-/** The entry of a value, the same distance from the middle for v and -v; null for NaN, which has no colour. */
+/** The entry of a value, the same distance from the middle for v and -v; null for NaN, which has no colour.
+ *  `limit` is the effect from which on the end colour is used. */
 export function colourIndex(value: number, limit: number): number | null {
   if (Number.isNaN(value)) return null;
   const strength = Math.min(1, Math.abs(value) / limit);
   return HALF + Math.sign(value) * Math.round(HALF * strength);
 }
 
-export function colourOf(value: number, scale: Scale): Rgb | null {
-  const index = colourIndex(value, scale.limit);
+export function colourOf(value: number, scale: Scale, limit: number): Rgb | null {
+  const index = colourIndex(value, limit);
   return index === null ? null : (scale.table[index] as Rgb);
 }
 
@@ -61,9 +60,20 @@ export function neutral(scale: Scale): string {
   return css(scale.table[HALF] as Rgb);
 }
 
-/** The scale as a CSS background, from -limit at the left to +limit. */
+/** The scale as a CSS background, from the negative end at the left. */
 export function ramp({ stops }: Scale): string {
   return `linear-gradient(90deg, ${stops.map(css).join(", ")})`;
+}
+
+/** The limits that the range slider offers: 1, 2, 5 and their tenths. */
+export const LIMITS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50] as const;
+
+/** The smallest limit that holds every finite effect, but no more than 1, the whole way between both runs. */
+export function autoLimit(effect: Float32Array): number {
+  let most = 0;
+  for (const value of effect) if (Number.isFinite(value)) most = Math.max(most, Math.abs(value));
+  if (most === 0) return 1;
+  return LIMITS.find((limit) => limit >= Math.min(1, most) - 1e-6) ?? 1;
 }
 
 /** Relative luminance as WCAG defines it, 0 to 1. */

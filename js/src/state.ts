@@ -1,30 +1,31 @@
 /** What the page knows of the lab, and how each message changes it.  Pure functions: no DOM, no transport. */
-import type { Ask, AttentionView, Baselines, Cells, FromKernel, GridView, Lab, Method, Pair, View } from "./protocol";
+import type { Cells, FromKernel, GridCells, GridView, View } from "./messages";
+import type { Baselines, FieldProblem, Lab, Pair, Patch, Preview, Question, Selection } from "./protocol";
+import { shownAt, type Views } from "./tree";
 
-/** A request of this page that is not over yet. */
-export type OpenRequest = { id: string } & Ask;
 /** Something that went wrong: a sentence, and what to do about it. */
 export type Problem = { message: string; hint: string };
-/** Where a view, or a problem, is shown. */
-export type Slot = "main" | "detail" | "attention";
-export type Views = { main: GridView | null; detail: GridView | null; attention: AttentionView | null };
+/** What a request is about: of each there is one at a time, the newest. */
+export type Slot = "main" | "detail" | "show" | "selection" | "preview" | "prompts" | "other";
+/** A request of this page that is not over yet. */
+export type OpenRequest = { id: string; slot: Slot } & Question;
 
 export interface LabState {
-  link: "connecting" | "live" | "lost";
+  link: "connecting" | "live" | "lost" | "stored";
   /** Something was asked, and nothing has come from the kernel for some seconds. */
   silent: boolean;
   lab: Lab | null;
   pair: Pair | null;
   baselines: Baselines | null;
+  selection: Selection | null;
   views: Views;
-  /** The grids that were replaced: they come back if their successor fails before its first cell. */
-  before: Pick<Views, "main" | "detail">;
-  /** Ids of views that another one has replaced: late messages about them are ignored. */
-  retired: ReadonlySet<string>;
-  open: Readonly<Partial<Record<Method, OpenRequest>>>;
-  /** Ids of requests that a newer one of this page has replaced. */
-  superseded: ReadonlySet<string>;
-  problems: Readonly<Partial<Record<Slot | "page", Problem>>>;
+  /** The view one stands at. */
+  current: string | null;
+  preview: Preview | null;
+  open: Readonly<Partial<Record<Slot, OpenRequest>>>;
+  problems: Readonly<Partial<Record<"page" | "main" | "detail", Problem>>>;
+  /** What is wrong with what was typed. */
+  fields: readonly FieldProblem[];
 }
 
 export const initialState: LabState = {
@@ -33,146 +34,199 @@ export const initialState: LabState = {
   lab: null,
   pair: null,
   baselines: null,
-  views: { main: null, detail: null, attention: null },
-  before: { main: null, detail: null },
-  retired: new Set(),
+  selection: null,
+  views: new Map(),
+  current: null,
+  preview: null,
   open: {},
-  superseded: new Set(),
   problems: {},
+  fields: [],
 };
 
-const slotOfMethod: Record<Method, Slot> = { sweep: "main", heads: "detail", attention: "attention" };
-const slots: Slot[] = ["main", "detail", "attention"];
+const slots: Record<string, Slot> = {
+  set: "main",
+  sweep: "main",
+  set_pair: "prompts",
+  preview: "preview",
+  show: "show",
+  select: "selection",
+  fetch: "other",
+  pin: "other",
+  teach: "other",
+};
 
-export function slotOf(view: View): Slot {
-  if (view.kind === "attention") return "attention";
-  return view.parent === null ? "main" : "detail";
+/** All that is not named is a question asked at a cell. */
+export function slotOf(method: string): Slot {
+  return slots[method] ?? "detail";
 }
 
-/** A request has been sent; those it replaces are no longer waited for. */
-export function asked(state: LabState, request: OpenRequest, replaces: OpenRequest[]): LabState {
-  const open = { ...state.open };
-  for (const old of replaces) delete open[old.method];
-  open[request.method] = request;
-  return {
-    ...state,
-    open,
-    superseded: new Set([...state.superseded, ...replaces.map((old) => old.id)]),
-    problems: without(state.problems, slotOfMethod[request.method]),
+/** A request has been sent: an earlier one of its slot is no longer waited for. */
+export function asked(state: LabState, request: OpenRequest): LabState {
+  const next = { ...state, open: { ...state.open, [request.slot]: request } };
+  switch (request.slot) {
+    case "main":
+    case "prompts":
+      return { ...next, problems: without(without(state.problems, "main"), "detail"), fields: [] };
+    case "detail":
+      return { ...next, problems: without(state.problems, "detail") };
+    case "show":
+      return { ...next, problems: without(state.problems, "detail"), current: String(request.params.view) };
+    case "selection":
+      return { ...next, selection: awaited(request.params.cells as Patch[]) };
+    default:
+      return next;
+  }
+}
+
+/** The selection as it is until the kernel has measured it. */
+function awaited(cells: Patch[]): Selection {
+  const nothing = {
+    joint: null,
+    parts: null,
+    synergy: null,
+    noise_floor: null,
+    explain: null,
+    message: null,
+    hint: null,
   };
+  return { cells, status: cells.length > 0 ? "queued" : "none", ...nothing };
 }
 
 export function received(state: LabState, message: FromKernel): LabState {
   switch (message.type) {
     case "hello":
       return hello(state, message);
-    case "progress": {
-      if (unwanted(state, message.id, message.view)) return state;
-      const opened = message.open ? placed(state, message.open) : state;
-      const { done, total, seconds_left, cells } = message;
-      return changed(opened, message.view, (view) =>
-        view.kind === "grid" ? { ...merged(view, cells), status: "running", done, total, seconds_left } : view,
-      );
-    }
+    case "lab":
+      return over(labChanged(state, message), message.id);
+    case "progress":
+      return progress(state, message);
     case "result": {
-      const closed = withoutRequest(state, message.id);
-      if (unwanted(state, message.id, message.view)) return closed;
-      const opened = message.open ? placed(closed, message.open) : closed;
-      return changed(opened, message.view, (view) => ({ ...view, status: message.status }));
+      const { open } = message;
+      return over(open ? changed(state, open.id, open, () => open) : state, message.id);
     }
+    case "preview":
+      return state.open.preview?.id === message.id ? { ...state, preview: message, fields: message.problems } : state;
+    case "selection":
+      return selectionChanged(state, message.id, message.selection);
     case "error":
-      return failed(state, message.id, message.view, { message: message.message, hint: message.hint ?? "" });
+      return failed(state, message);
   }
 }
 
 function hello(state: LabState, message: Extract<FromKernel, { type: "hello" }>): LabState {
-  const views: Views = { main: null, detail: null, attention: null };
-  for (const view of message.views) Object.assign(views, { [slotOf(view)]: view });
-  let next: LabState = {
+  const { lab, pair, baselines, selection, views } = message;
+  const known = new Map(views.map((view) => [view.id, kept(state.views.get(view.id), view)]));
+  return {
     ...state,
-    link: "live",
-    lab: message.lab,
-    pair: message.pair,
-    baselines: message.baselines,
-    views,
-    retired: new Set(),
+    link: lab.live ? "live" : "stored",
+    lab,
+    pair,
+    baselines,
+    selection,
+    views: known,
+    current: lab.current ?? views.at(-1)?.id ?? null,
+    // what was asked before a loss may have been answered meanwhile
+    open: state.link === "live" ? {} : state.open,
     problems: without(state.problems, "page"),
   };
-  for (const view of message.views) {
-    if (view.status !== "queued" && view.status !== "running") next = withoutRequest(next, view.request);
-  }
-  return next;
 }
 
-/** News of a view that has been replaced, or of a request that has been replaced before its view was opened. */
-function unwanted(state: LabState, request: string | null, view: string): boolean {
-  if (state.retired.has(view)) return true;
-  return request !== null && state.superseded.has(request) && !findSlot(state, view);
+/** A view whose arrays the kernel keeps back is shown from what the page has of it. */
+function kept(mine: View | undefined, view: View): View {
+  if (!view.kept || !mine || mine.kind !== view.kind) return view;
+  if (mine.kind === "grid" && view.kind === "grid" && mine.cells && mine.done === view.done)
+    return { ...view, cells: mine.cells, kept: false };
+  if (mine.kind === "attention" && view.kind === "attention" && mine.clean)
+    return { ...view, clean: mine.clean, corrupted: mine.corrupted, kept: false };
+  return view;
 }
 
-function findSlot(state: LabState, view: string | null): Slot | undefined {
-  return slots.find((slot) => view !== null && state.views[slot]?.id === view);
+function labChanged(state: LabState, message: Extract<FromKernel, { type: "lab" }>): LabState {
+  const { lab, pair, baselines } = message;
+  const ids = new Set(lab.views);
+  const gone = [...state.views.keys()].some((id) => !ids.has(id));
+  const views = gone ? new Map([...state.views].filter(([id]) => ids.has(id))) : state.views;
+  const going = state.open.show !== undefined && views.has(state.current ?? "");
+  const selection = state.open.selection ? state.selection : message.selection;
+  return { ...state, lab, pair, baselines, selection, views, current: going ? state.current : lab.current };
 }
 
-function placed(state: LabState, view: View): LabState {
-  const slot = slotOf(view);
-  const old = state.views[slot];
-  const next = { ...state, views: { ...state.views, [slot]: view }, problems: without(state.problems, slot) };
-  if (!old || old.id === view.id) return next;
-  const orphan = slot === "detail" ? state.views.attention : null; // an attention row belongs to the heads it was chosen from
-  if (orphan) next.views.attention = null;
-  next.retired = new Set([...state.retired, old.id, ...(orphan ? [orphan.id] : [])]);
-  if (old.kind === "grid" && old.done > 0) next.before = { ...state.before, [slot]: old };
-  return next;
+function progress(state: LabState, message: Extract<FromKernel, { type: "progress" }>): LabState {
+  const { view: id, open, cells, done, total, seconds_left } = message;
+  return changed(state, id, open, (view) =>
+    view.kind === "grid" && (cells || !open)
+      ? { ...view, cells: merged(view, cells), status: "running", done, total, seconds_left }
+      : view,
+  );
 }
 
-function changed(state: LabState, id: string, change: (view: View) => View): LabState {
-  const slot = findSlot(state, id);
-  const view = slot && state.views[slot];
-  return view ? { ...state, views: { ...state.views, [slot]: change(view) } } : state;
+/** Puts a view in its place, or changes the one that is there. */
+function changed(state: LabState, id: string, opened: View | null, change: (view: View) => View): LabState {
+  const view = opened ?? state.views.get(id);
+  if (!view) return state;
+  const views = new Map(state.views).set(id, change(view));
+  if (!opened || state.problems.main === undefined || opened.parent !== null) return { ...state, views };
+  return { ...state, views, problems: without(state.problems, "main") };
 }
 
-function merged(view: GridView, cells: Cells | null): GridView {
-  if (!cells) return view;
-  const values = view.values.slice();
-  const recovery = view.recovery.slice();
-  const states = view.state.slice();
-  cells.index.forEach((cell, i) => {
-    values[cell] = cells.values[i] as number;
-    recovery[cell] = cells.recovery[i] as number;
-    states[cell] = cells.state[i] as number;
+function merged(view: GridView, news: Cells | null): GridCells | null {
+  if (!news) return view.cells;
+  const next = view.cells
+    ? { values: view.cells.values.slice(), recovery: view.cells.recovery.slice(), state: view.cells.state.slice() }
+    : blank(view.rows.size * view.cols.size);
+  news.index.forEach((cell, i) => {
+    next.values[cell] = news.values[i] as number;
+    next.recovery[cell] = news.recovery[i] as number;
+    next.state[cell] = news.state[i] as number;
   });
-  return { ...view, values, recovery, state: states };
+  return next;
 }
 
-function failed(state: LabState, request: string | null, view: string | null, problem: Problem): LabState {
-  const wasSuperseded = request !== null && state.superseded.has(request);
-  if (wasSuperseded || (view !== null && state.retired.has(view))) return withoutRequest(state, request);
-  const asked = Object.values(state.open).find((open) => open.id === request);
-  const slot = findSlot(state, view) ?? (asked && slotOfMethod[asked.method]);
-  const next = withoutRequest({ ...state, problems: { ...state.problems, [slot ?? "page"]: problem } }, request);
-  return view === null
-    ? next
-    : withLastGood(
-        changed(next, view, (one) => ({ ...one, status: "failed" })),
-        view,
-      );
+function blank(size: number): GridCells {
+  const unknown = () => new Float32Array(size).fill(Number.NaN);
+  return { values: unknown(), recovery: unknown(), state: new Uint8Array(size) };
 }
 
-/** A grid that failed before its first cell gives its place back to the one it had replaced. */
-function withLastGood(state: LabState, id: string): LabState {
-  const slot = findSlot(state, id);
-  if (slot !== "main" && slot !== "detail") return state;
-  const before = state.before[slot];
-  if (!before || state.views[slot]?.done !== 0) return state;
-  const retired = new Set(state.retired).add(id);
-  retired.delete(before.id);
-  return { ...state, views: { ...state.views, [slot]: before }, retired };
+function selectionChanged(state: LabState, id: string | null, selection: Selection): LabState {
+  const mine = state.open.selection;
+  if (mine && mine.id !== id) return state;
+  const settled = !["queued", "running"].includes(selection.status);
+  return { ...state, selection, open: settled && mine ? without(state.open, "selection") : state.open };
 }
 
-function withoutRequest(state: LabState, id: string | null): LabState {
-  const over = Object.values(state.open).find((open) => open.id === id);
-  return over ? { ...state, open: without(state.open, over.method) } : state;
+function failed(state: LabState, message: Extract<FromKernel, { type: "error" }>): LabState {
+  const problem = { message: message.message, hint: message.hint ?? "" };
+  const request = Object.values(state.open).find((open) => open.id === message.id);
+  const next = over(failedView(state, message.view), message.id);
+  if (message.field) {
+    return {
+      ...next,
+      fields: [...next.fields, { field: message.field, message: problem.message, hint: message.hint }],
+    };
+  }
+  if (request?.slot === "selection" && state.selection) {
+    return { ...next, selection: { ...state.selection, status: "failed", ...problem } };
+  }
+  const { main } = shownAt(state.views, state.current);
+  const view = message.view === null ? undefined : state.views.get(message.view);
+  const slot = view ? (view === main || view.parent === null ? "main" : "detail") : placeOf(request?.slot);
+  return { ...next, problems: { ...next.problems, [slot]: problem } };
+}
+
+function placeOf(slot: Slot | undefined): "page" | "main" | "detail" {
+  if (slot === "prompts" || slot === "main") return "main";
+  return slot === "detail" ? "detail" : "page";
+}
+
+function failedView(state: LabState, id: string | null): LabState {
+  const view = id === null ? undefined : state.views.get(id);
+  return view ? { ...state, views: new Map(state.views).set(view.id, { ...view, status: "failed" }) } : state;
+}
+
+/** A request is over. */
+function over(state: LabState, id: string | null): LabState {
+  const request = id === null ? undefined : Object.values(state.open).find((open) => open.id === id);
+  return request ? { ...state, open: without(state.open, request.slot) } : state;
 }
 
 function without<T extends object, K extends keyof T>(record: T, key: K): T {

@@ -1,19 +1,22 @@
-/** One state shared by all views of a widget. */
-import { initialState, type LabState } from "./state";
-
-export class Store {
-  state: LabState = initialState;
+/** A value that changes, and who wants to hear of it. */
+export class Store<T> {
+  state: T;
   readonly #listeners = new Set<() => void>();
 
-  update(change: (state: LabState) => LabState): void {
+  constructor(initial: T) {
+    this.state = initial;
+  }
+
+  update(change: (state: T) => T): void {
     const next = change(this.state);
     if (next === this.state) return;
     this.state = next;
     for (const listener of [...this.#listeners]) listener();
   }
 
-  subscribe(listener: () => void): () => void {
+  /** Hears of every change until the signal aborts. */
+  subscribe(listener: () => void, signal: AbortSignal): void {
     this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    signal.addEventListener("abort", () => this.#listeners.delete(listener), { once: true });
   }
 }

@@ -6,9 +6,14 @@ export interface Theme {
   readonly background: string;
   readonly foreground: string;
   readonly muted: string;
+  /** For what is there but says nothing yet. */
+  readonly faint: string;
+  readonly line: string;
   readonly accent: string;
   readonly font: string;
   readonly scale: Scale;
+  /** A canvas for small pictures that are drawn at once. */
+  pixels(width: number, height: number): HTMLCanvasElement;
 }
 
 /** Reads the theme from an element that wears it as ordinary colour properties (`.pw-canvas` in widget.css):
@@ -16,19 +21,23 @@ export interface Theme {
 export function readTheme(element: Element): Theme {
   const style = getComputedStyle(element);
   const dark = luminance(parseColour(style.backgroundColor)) < 0.3;
+  const canvas = document.createElement("canvas");
   return {
     dark,
     background: style.backgroundColor,
     foreground: style.color,
     muted: style.outlineColor,
+    faint: style.textDecorationColor,
+    line: style.columnRuleColor,
     accent: style.caretColor,
     font: style.fontFamily || "sans-serif",
     scale: makeScale(dark ? darkStops : lightStops),
+    pixels: (width, height) => Object.assign(canvas, { width, height }),
   };
 }
 
 /** The colour behind any CSS notation: rgb() is read directly, all else is painted and looked at. */
-function parseColour(text: string): Rgb {
+export function parseColour(text: string): Rgb {
   const rgb = /^rgba?\((\d+)[, ]+(\d+)[, ]+(\d+)/.exec(text);
   if (rgb) return [Number(rgb[1]), Number(rgb[2]), Number(rgb[3])];
   const canvas = document.createElement("canvas");
@@ -40,7 +49,6 @@ function parseColour(text: string): Rgb {
   const [r, g, b] = context.getImageData(0, 0, 1, 1).data;
   return [r as number, g as number, b as number];
 }
-
 /** Calls back when the host may have changed its colours. */
 export function onThemeChange(element: Element, changed: () => void, signal: AbortSignal): void {
   const observer = new MutationObserver(changed);

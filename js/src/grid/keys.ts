@@ -1,7 +1,5 @@
 /** What keys do on a grid (the ARIA grid pattern).  Pure: no DOM. */
-import type { Cell } from "./cells";
-
-const PAGE = 5;
+import type { Place } from "./layout";
 
 export interface Keyed {
   key: string;
@@ -10,50 +8,58 @@ export interface Keyed {
   altKey: boolean;
   shiftKey: boolean;
 }
-export type Action = { kind: "move"; to: Cell } | { kind: "activate" } | { kind: "leave" };
+export type Action =
+  /** With `extends`, the cells between are selected. */
+  { kind: "move"; to: Place; extends: boolean } | { kind: "activate" } | { kind: "select" } | { kind: "leave" };
+export interface Extent {
+  lines: number;
+  cols: number;
+  /** Lines that PageUp and PageDown move by. */
+  page: number;
+}
 
-/** The action of a key pressed on a cell; null when the key is not the grid's. */
-export function actionOf(
-  event: Keyed,
-  at: Cell,
-  size: { rows: number; cols: number; upwards: boolean },
-): Action | null {
-  if (event.altKey || event.shiftKey) return null;
-  const all = event.ctrlKey || event.metaKey;
-  if (all) return event.key === "Home" || event.key === "End" ? corner(event.key, size) : null;
-  if (event.key === "Enter" || event.key === " ") return { kind: "activate" };
-  if (event.key === "Escape") return { kind: "leave" };
-  const up = size.upwards ? 1 : -1;
-  switch (event.key) {
+/** The action of a key pressed at a place; null when the key is not the grid's. */
+export function actionOf(event: Keyed, at: Place, extent: Extent): Action | null {
+  if (event.altKey) return null;
+  const to = event.ctrlKey || event.metaKey ? corner(event.key, extent) : moved(event.key, at, extent);
+  if (to) return { kind: "move", to: within(to, extent), extends: event.shiftKey };
+  if (event.shiftKey || event.ctrlKey || event.metaKey) return null;
+  if (event.key === "Enter") return { kind: "activate" };
+  if (event.key === " ") return { kind: "select" };
+  return event.key === "Escape" ? { kind: "leave" } : null;
+}
+
+function moved(key: string, { line, col }: Place, { lines, cols, page }: Extent): Place | null {
+  switch (key) {
     case "ArrowUp":
-      return move(at.row + up, at.col, size);
+      return { line: line - 1, col };
     case "ArrowDown":
-      return move(at.row - up, at.col, size);
+      return { line: line + 1, col };
     case "ArrowLeft":
-      return move(at.row, at.col - 1, size);
+      return { line, col: col - 1 };
     case "ArrowRight":
-      return move(at.row, at.col + 1, size);
+      return { line, col: col + 1 };
     case "PageUp":
-      return move(at.row + PAGE * up, at.col, size);
+      return { line: line - page, col };
     case "PageDown":
-      return move(at.row - PAGE * up, at.col, size);
+      return { line: line + page, col };
+    // a list has one column: there they go to its ends
     case "Home":
-      return move(at.row, 0, size);
+      return { line: cols === 1 ? 0 : line, col: 0 };
     case "End":
-      return move(at.row, size.cols - 1, size);
+      return { line: cols === 1 ? lines - 1 : line, col: cols - 1 };
     default:
       return null;
   }
 }
 
-/** First cell of the top row, or last cell of the bottom row, as the grid is seen. */
-function corner(key: "Home" | "End", size: { rows: number; cols: number; upwards: boolean }): Action {
-  const top = size.upwards ? size.rows - 1 : 0;
-  const bottom = size.upwards ? 0 : size.rows - 1;
-  return key === "Home" ? move(top, 0, size) : move(bottom, size.cols - 1, size);
+/** First cell of the top line, or last cell of the bottom one. */
+function corner(key: string, { lines, cols }: Extent): Place | null {
+  if (key === "Home") return { line: 0, col: 0 };
+  return key === "End" ? { line: lines - 1, col: cols - 1 } : null;
 }
 
-function move(row: number, col: number, size: { rows: number; cols: number }): Action {
-  const within = (value: number, count: number) => Math.max(0, Math.min(count - 1, value));
-  return { kind: "move", to: { row: within(row, size.rows), col: within(col, size.cols) } };
+function within({ line, col }: Place, { lines, cols }: Extent): Place {
+  const clamp = (value: number, count: number) => Math.max(0, Math.min(count - 1, value));
+  return { line: clamp(line, lines), col: clamp(col, cols) };
 }

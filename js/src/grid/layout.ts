@@ -1,92 +1,142 @@
-/** Where cells lie, in CSS pixels.  Pure: no DOM. */
-import type { Cell } from "./cells";
+/** Where cells lie, in CSS pixels.  Pure: no DOM.
+ *
+ * A line is a row as it is seen, counted from the top; `Order` tells which row lies on which line. */
+import type { Order } from "./order";
+
+export type Form = "grid" | "list";
+export type Scroll = { x: number; y: number };
+/** A cell as it is seen. */
+export type Place = { line: number; col: number };
+export type Box = { left: number; top: number; width: number; height: number };
 
 export interface GridSize {
-  rows: number;
+  form: Form;
   cols: number;
+  order: Order;
   /** Width of the room the grid has. */
   width: number;
   /** Room for row labels at the left, and for column labels below. */
   gutter: number;
   labelHeight: number;
-  /** Cells are never wider than this. */
+  /** Cells are never wider than this; a list has one column, as wide as the room. */
   maxCellWidth: number;
-  /** Row 0 at the bottom, as layers are. */
-  upwards: boolean;
 }
 
 export interface Layout extends GridSize {
+  lines: number;
   cellWidth: number;
   cellHeight: number;
-  /** Width of all columns, which may be more than there is room for. */
+  /** All cells, which may be more than there is room for. */
   contentWidth: number;
-  /** Width of the columns in sight. */
+  contentHeight: number;
+  /** The cells in sight. */
   sightWidth: number;
-  bodyHeight: number;
+  sightHeight: number;
   height: number;
 }
 
 export const MIN_CELL_WIDTH = 10;
-const BODY_HEIGHT = 400;
-const [MIN_CELL_HEIGHT, MAX_CELL_HEIGHT] = [7, 32];
+const [MIN_CELL_HEIGHT, MAX_CELL_HEIGHT, ITEM_HEIGHT] = [6, 32, 18];
+/** The height that cells share, and the most they take before they are scrolled. */
+const [BODY_HEIGHT, MAX_BODY_HEIGHT] = [400, 560];
 /** Room above and beside the cells for the outline of a marked one. */
 export const EDGE = 2;
 
 export function layoutGrid(size: GridSize): Layout {
+  const lines = size.order.count;
   const room = Math.max(0, size.width - size.gutter - EDGE);
-  const cellWidth = clamp(Math.floor(room / Math.max(1, size.cols)), MIN_CELL_WIDTH, size.maxCellWidth);
-  const cellHeight = clamp(Math.floor(BODY_HEIGHT / Math.max(1, size.rows)), MIN_CELL_HEIGHT, MAX_CELL_HEIGHT);
+  const [cellWidth, cellHeight] = size.form === "list" ? [room, ITEM_HEIGHT] : cellSize(size, lines, room);
   const contentWidth = cellWidth * size.cols;
-  const bodyHeight = cellHeight * size.rows;
+  const contentHeight = cellHeight * lines;
+  const most = size.form === "list" ? BODY_HEIGHT - (BODY_HEIGHT % ITEM_HEIGHT) : MAX_BODY_HEIGHT;
+  const sightHeight = Math.min(contentHeight, most);
   return {
     ...size,
+    lines,
     cellWidth,
     cellHeight,
     contentWidth,
+    contentHeight,
     sightWidth: Math.min(contentWidth, room),
-    bodyHeight,
-    height: EDGE + bodyHeight + size.labelHeight,
+    sightHeight,
+    height: EDGE + sightHeight + size.labelHeight,
   };
 }
 
-/** The number of lines of the drawing from the top to a row, and back: the same swap both ways. */
-export function lineOf(layout: Pick<Layout, "rows" | "upwards">, row: number): number {
-  return layout.upwards ? layout.rows - 1 - row : row;
+function cellSize({ cols, maxCellWidth }: GridSize, lines: number, room: number): [number, number] {
+  return [
+    clamp(Math.floor(room / Math.max(1, cols)), MIN_CELL_WIDTH, maxCellWidth),
+    clamp(Math.floor(BODY_HEIGHT / Math.max(1, lines)), MIN_CELL_HEIGHT, MAX_CELL_HEIGHT),
+  ];
 }
 
-/** The cell under a point relative to the canvas; null on labels and beside the grid. */
-export function cellAt(layout: Layout, scroll: number, x: number, y: number): Cell | null {
-  const inSight = x - layout.gutter;
-  if (inSight < 0 || inSight >= layout.sightWidth) return null;
-  const col = Math.floor((inSight + scroll) / layout.cellWidth);
-  const line = Math.floor((y - EDGE) / layout.cellHeight);
-  if (col < 0 || col >= layout.cols || line < 0 || line >= layout.rows) return null;
-  return { row: lineOf(layout, line), col };
+/** The place under a point relative to the canvas; null on labels and beside the cells. */
+export function placeAt(layout: Layout, scroll: Scroll, x: number, y: number): Place | null {
+  const [dx, dy] = [x - layout.gutter, y - EDGE];
+  if (dx < 0 || dx >= layout.sightWidth || dy < 0 || dy >= layout.sightHeight) return null;
+  return {
+    line: Math.min(layout.lines - 1, Math.floor((dy + scroll.y) / layout.cellHeight)),
+    col: Math.min(layout.cols - 1, Math.floor((dx + scroll.x) / layout.cellWidth)),
+  };
+}
+
+/** The place nearest to a point, which may lie anywhere. */
+export function nearestPlace(layout: Layout, scroll: Scroll, x: number, y: number): Place {
+  const within = (value: number, size: number) => clamp(value, 0, Math.max(0, size - 1));
+  const line = Math.floor((within(y - EDGE, layout.sightHeight) + scroll.y) / layout.cellHeight);
+  const col = Math.floor((within(x - layout.gutter, layout.sightWidth) + scroll.x) / layout.cellWidth);
+  return { line: within(line, layout.lines), col: within(col, layout.cols) };
+}
+
+export function indexAt(layout: Layout, place: Place): number {
+  return layout.order.rowAt(place.line) * layout.cols + place.col;
+}
+
+export function placeOf(layout: Layout, index: number): Place {
+  return { line: layout.order.lineOf(Math.floor(index / layout.cols)), col: index % layout.cols };
 }
 
 /** A cell's box relative to the upper left corner of all cells, scrolled or not. */
-export function boxOf(layout: Layout, cell: Cell): { left: number; top: number; width: number; height: number } {
+export function boxOf(layout: Layout, { line, col }: Place): Box {
+  const { cellWidth, cellHeight } = layout;
+  return { left: col * cellWidth, top: line * cellHeight, width: cellWidth, height: cellHeight };
+}
+
+/** The flat indices of the cells of a rectangle between two corners. */
+export function between(layout: Layout, a: Place, b: Place): number[] {
+  const [top, bottom] = [Math.min(a.line, b.line), Math.max(a.line, b.line)];
+  const [left, right] = [Math.min(a.col, b.col), Math.max(a.col, b.col)];
+  const indices: number[] = [];
+  for (let line = top; line <= bottom; line++) {
+    for (let col = left; col <= right; col++) indices.push(indexAt(layout, { line, col }));
+  }
+  return indices;
+}
+
+/** How far to scroll so that a place is wholly in sight, moving as little as possible. */
+export function scrollTo(layout: Layout, scroll: Scroll, place: Place): Scroll {
+  const { left, top } = boxOf(layout, place);
   return {
-    left: cell.col * layout.cellWidth,
-    top: lineOf(layout, cell.row) * layout.cellHeight,
-    width: layout.cellWidth,
-    height: layout.cellHeight,
+    x: nearer(scroll.x, left, layout.cellWidth, layout.sightWidth),
+    y: nearer(scroll.y, top, layout.cellHeight, layout.sightHeight),
   };
 }
 
-/** How far to scroll so that a column is wholly in sight, moving as little as possible. */
-export function scrollTo(layout: Layout, scroll: number, col: number): number {
-  const left = col * layout.cellWidth;
-  const right = left + layout.cellWidth;
-  if (left < scroll) return left;
-  return right > scroll + layout.sightWidth ? right - layout.sightWidth : scroll;
+function nearer(scroll: number, start: number, size: number, sight: number): number {
+  if (start < scroll) return start;
+  return start + size > scroll + sight ? start + size - sight : scroll;
 }
 
-/** Columns in sight: [first, last + 1]. */
-export function columnsInSight(layout: Layout, scroll: number): [number, number] {
-  const first = Math.max(0, Math.floor(scroll / layout.cellWidth));
-  const end = Math.min(layout.cols, Math.ceil((scroll + layout.sightWidth) / layout.cellWidth));
-  return [first, end];
+/** Columns and lines in sight: [first, last + 1] of each. */
+export function inSight(layout: Layout, scroll: Scroll): { cols: [number, number]; lines: [number, number] } {
+  const range = (from: number, size: number, cell: number, count: number): [number, number] => [
+    clamp(Math.floor(from / cell), 0, count),
+    clamp(Math.ceil((from + size) / cell), 0, count),
+  ];
+  return {
+    cols: range(scroll.x, layout.sightWidth, Math.max(1, layout.cellWidth), layout.cols),
+    lines: range(scroll.y, layout.sightHeight, layout.cellHeight, layout.lines),
+  };
 }
 
 function clamp(value: number, low: number, high: number): number {

@@ -1,205 +1,128 @@
-/** Draws a grid on a 2D context, in CSS pixels. */
-import type { GridView } from "../protocol";
-import { colourOf, neutral } from "../scale";
+/** Draws the cells in sight on a 2D context, in CSS pixels. */
+import { colourOf, css, neutral } from "../scale";
 import type { Theme } from "../theme";
-import { shorten, visible } from "../tokens";
-import { effectOf, isTokens, type Kind, kindOf } from "./cells";
-import { columnsInSight, EDGE, type Layout, lineOf } from "./layout";
+import { paintColumnLabels, paintRowLabels } from "./labels";
+import { type Box, boxOf, EDGE, indexAt, inSight, type Layout, type Scroll } from "./layout";
+import { paintItems } from "./list";
+import { type Kind, kindAt, type Sheet } from "./sheet";
+import { paintSigns } from "./signs";
 
 export interface Picture {
   layout: Layout;
-  view: GridView;
+  sheet: Sheet;
   theme: Theme;
-  scroll: number;
-  /** One pixel for each cell, top line first; cells that are drawn by a sign are transparent. */
-  pixels: HTMLCanvasElement;
+  scroll: Scroll;
+  /** The effect from which on the end colours are used. */
+  limit: number;
+  selected: ReadonlySet<number>;
+  /** Cells that a finer measurement was made of. */
+  visited: ReadonlySet<number>;
+  /** The cell that was predicted. */
+  ring: number | null;
   /** Columns whose label stands out, and the row that does. */
   strongCols: readonly boolean[];
   strongRow: number | null;
 }
 
-type Box = { x: number; y: number; w: number; h: number };
+/** A cell in sight, with its box relative to the upper left corner of all cells, the gap left out. */
+export interface SeenCell {
+  index: number;
+  kind: Kind;
+  box: Box;
+}
 
-const FONT_SIZE = 11;
-const SLANT = Math.PI / 3.2;
-const LABEL_LENGTH = 12;
 const GAP = 1;
-
-/** The colours of all cells as a small picture, to be enlarged when drawn: quick for any number of cells. */
-export function paintPixels(canvas: HTMLCanvasElement, view: GridView, theme: Theme, layout: Layout): void {
-  const { rows, cols } = layout;
-  canvas.width = cols;
-  canvas.height = rows;
-  const context = canvas.getContext("2d");
-  if (!context) return;
-  const image = context.createImageData(cols, rows);
-  for (let row = 0; row < rows; row++) {
-    for (let col = 0; col < cols; col++) {
-      const index = row * cols + col;
-      const colour = drawnBySign(kindOf(view, index)) ? null : colourOf(effectOf(view, index), theme.scale);
-      if (colour) image.data.set([...colour, 255], 4 * (lineOf(layout, row) * cols + col));
-    }
-  }
-  context.putImageData(image, 0, 0);
-}
-
-function drawnBySign(kind: Kind): boolean {
-  return kind === "pending" || kind === "unmeasurable" || kind === "quiet";
-}
 
 export function paintGrid(context: CanvasRenderingContext2D, picture: Picture): void {
   const { layout, theme, scroll } = picture;
   context.fillStyle = theme.background;
   context.fillRect(0, 0, layout.width, layout.height);
-  context.font = `${FONT_SIZE}px ${theme.font}`;
+  const cells = seenCells(picture);
   context.save();
   context.beginPath();
-  context.rect(layout.gutter, EDGE, layout.sightWidth, layout.bodyHeight);
+  context.rect(layout.gutter, EDGE, layout.sightWidth, layout.sightHeight);
   context.clip();
-  context.translate(layout.gutter - scroll, EDGE);
-  paintColours(context, picture);
-  paintSigns(context, picture);
+  context.translate(layout.gutter - scroll.x, EDGE - scroll.y);
+  if (layout.form === "list") paintItems(context, picture, cells);
+  else {
+    paintColours(context, picture);
+    paintSigns(context, picture, cells);
+  }
+  paintMarks(context, picture, cells);
   context.restore();
   paintRowLabels(context, picture);
-  paintColumnLabels(context, picture);
+  if (layout.form === "grid") paintColumnLabels(context, picture);
 }
 
-function paintColours(context: CanvasRenderingContext2D, { layout, pixels, theme, scroll }: Picture): void {
-  const { cellWidth, cellHeight, rows, bodyHeight } = layout;
-  const [first, end] = columnsInSight(layout, scroll);
-  const [left, width] = [first * cellWidth, (end - first) * cellWidth];
-  if (width <= 0) return;
-  context.imageSmoothingEnabled = false;
-  context.drawImage(pixels, first, 0, end - first, rows, left, 0, width, bodyHeight);
-  context.fillStyle = theme.background;
-  for (let col = first; col < end; col++) context.fillRect((col + 1) * cellWidth - GAP, 0, GAP, bodyHeight);
-  for (let line = 0; line < rows; line++) context.fillRect(left, (line + 1) * cellHeight - GAP, width, GAP);
-}
-
-/** A cell without effect is a smaller tile. */
-const inset = (side: number) => Math.min(1, side / 4);
-
-/** The signs of all cells of one kind are one path: thousands of cells cost a few strokes. */
-function paintSigns(context: CanvasRenderingContext2D, { layout, view, theme, scroll }: Picture): void {
-  const boxes = new Map<Kind, Box[]>();
-  const [first, end] = columnsInSight(layout, scroll);
-  for (let row = 0; row < layout.rows; row++) {
-    for (let col = first; col < end; col++) {
-      const kind = kindOf(view, row * layout.cols + col);
-      if (kind === "exact") continue;
-      const box = {
-        x: col * layout.cellWidth,
-        y: lineOf(layout, row) * layout.cellHeight,
-        w: layout.cellWidth - GAP,
-        h: layout.cellHeight - GAP,
-      };
-      const sameKind = boxes.get(kind);
-      if (sameKind) sameKind.push(box);
-      else boxes.set(kind, [box]);
+export function seenCells({ layout, sheet, scroll }: Pick<Picture, "layout" | "sheet" | "scroll">): SeenCell[] {
+  const { cols, lines } = inSight(layout, scroll);
+  const cells: SeenCell[] = [];
+  for (let line = lines[0]; line < lines[1]; line++) {
+    for (let col = cols[0]; col < cols[1]; col++) {
+      const index = indexAt(layout, { line, col });
+      const { left, top, width, height } = boxOf(layout, { line, col });
+      cells.push({ index, kind: kindAt(sheet, index), box: { left, top, width: width - GAP, height: height - GAP } });
     }
   }
-  fill(context, neutral(theme.scale), boxes.get("quiet"), (path, { x, y, w, h }) =>
-    path.rect(x + inset(w), y + inset(h), w - 2 * inset(w), h - 2 * inset(h)),
-  );
-  fill(
-    context,
-    theme.muted,
-    boxes.get("pending"),
-    (path, { x, y, w, h }) => path.rect(x + w / 2 - 1, y + h / 2 - 1, 2, 2),
-    0.45,
-  );
-  fill(context, theme.background, boxes.get("estimate"), (path, { x, y, w, h }) => {
-    const size = Math.min(w, h) * 0.6;
-    path.moveTo(x + w, y);
-    path.lineTo(x + w, y + size);
-    path.lineTo(x + w - size, y);
-  });
-  fill(context, theme.background, boxes.get("infinite"), (path, { x, y, w, h }) => {
-    const size = Math.min(w, h) * 0.3;
-    path.moveTo(x + w / 2, y + h / 2 - size);
-    path.lineTo(x + w / 2 + size, y + h / 2);
-    path.lineTo(x + w / 2, y + h / 2 + size);
-    path.lineTo(x + w / 2 - size, y + h / 2);
-  });
-  cross(context, theme.muted, boxes.get("unmeasurable") ?? []);
+  return cells;
 }
 
-function fill(
-  context: CanvasRenderingContext2D,
-  style: string,
-  boxes: Box[] | undefined,
-  shape: (path: Path2D, box: Box) => void,
-  alpha = 1,
-): void {
-  if (!boxes) return;
-  const path = new Path2D();
-  for (const box of boxes) shape(path, box);
-  context.globalAlpha = alpha;
-  context.fillStyle = style;
-  context.fill(path);
-  context.globalAlpha = 1;
-}
+const bySign: ReadonlySet<Kind> = new Set(["pending", "unmeasurable", "quiet", "hidden"]);
 
-function cross(context: CanvasRenderingContext2D, style: string, boxes: Box[]): void {
-  context.beginPath();
-  for (const { x, y, w, h } of boxes) {
-    const [cx, cy, size] = [x + w / 2, y + h / 2, Math.min(w, h) * 0.25];
-    context.moveTo(cx - size, cy - size);
-    context.lineTo(cx + size, cy + size);
-    context.moveTo(cx + size, cy - size);
-    context.lineTo(cx - size, cy + size);
+/** The colours in sight as a picture of one pixel for each cell, enlarged: quick for any number of cells. */
+function paintColours(context: CanvasRenderingContext2D, { layout, sheet, theme, scroll, limit }: Picture): void {
+  const { cols, lines } = inSight(layout, scroll);
+  const [width, height] = [cols[1] - cols[0], lines[1] - lines[0]];
+  if (width <= 0 || height <= 0) return;
+  const image = context.createImageData(width, height);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const index = indexAt(layout, { line: lines[0] + y, col: cols[0] + x });
+      const colour = bySign.has(kindAt(sheet, index))
+        ? null
+        : colourOf(sheet.effect[index] as number, theme.scale, limit);
+      if (colour) image.data.set([...colour, 255], 4 * (y * width + x));
+    }
   }
-  context.strokeStyle = style;
+  const pixels = theme.pixels(width, height);
+  pixels.getContext("2d")?.putImageData(image, 0, 0);
+  const { cellWidth, cellHeight } = layout;
+  const [left, top] = [cols[0] * cellWidth, lines[0] * cellHeight];
+  context.imageSmoothingEnabled = false;
+  context.drawImage(pixels, 0, 0, width, height, left, top, width * cellWidth, height * cellHeight);
+  context.fillStyle = theme.background;
+  for (let x = 1; x <= width; x++) context.fillRect(left + x * cellWidth - GAP, top, GAP, height * cellHeight);
+  for (let y = 1; y <= height; y++) context.fillRect(left, top + y * cellHeight - GAP, width * cellWidth, GAP);
+}
+
+/** Which cells are selected, were predicted, or lead somewhere that has been seen. */
+function paintMarks(context: CanvasRenderingContext2D, picture: Picture, cells: SeenCell[]): void {
+  const { theme, selected, visited, ring } = picture;
+  for (const { index, box } of cells) {
+    if (visited.has(index) && box.width >= 9 && box.height >= 6) {
+      context.fillStyle = theme.background;
+      context.fillRect(box.left + 1, box.top + box.height - 5, 4, 4);
+      context.fillStyle = theme.foreground;
+      context.fillRect(box.left + 2, box.top + box.height - 4, 2, 2);
+    }
+    if (selected.has(index)) outline(context, box, theme.foreground, theme.background);
+    if (ring === index) outline(context, box, theme.accent, theme.background);
+  }
+}
+
+/** Two lines, so that it is seen on every colour. */
+function outline(context: CanvasRenderingContext2D, box: Box, outer: string, inner: string): void {
+  context.lineWidth = 2;
+  context.strokeStyle = outer;
+  context.strokeRect(box.left + 1, box.top + 1, box.width - 2, box.height - 2);
+  if (box.height < 9) return;
   context.lineWidth = 1;
-  context.stroke();
+  context.strokeStyle = inner;
+  context.strokeRect(box.left + 2.5, box.top + 2.5, box.width - 5, box.height - 5);
 }
 
-function paintRowLabels(context: CanvasRenderingContext2D, { layout, view, theme, strongRow }: Picture): void {
-  const every = layout.rows <= 8 ? 1 : 5;
-  context.textAlign = "right";
-  context.textBaseline = "middle";
-  for (let row = 0; row < layout.rows; row++) {
-    const strong = row === strongRow;
-    const crowded = strongRow !== null && !strong && Math.abs(row - strongRow) * layout.cellHeight < FONT_SIZE + 2;
-    if ((row % every !== 0 || crowded) && !strong) continue;
-    context.fillStyle = strong ? theme.foreground : theme.muted;
-    const y = EDGE + (lineOf(layout, row) + 0.5) * layout.cellHeight;
-    context.fillText(view.rows.labels[row] ?? "", layout.gutter - 6, y);
-  }
-}
-
-function paintColumnLabels(context: CanvasRenderingContext2D, picture: Picture): void {
-  const { layout, view, theme, scroll, strongCols } = picture;
-  const slanted = isTokens(view.cols.axis);
-  const every = slanted ? Math.ceil(FONT_SIZE / layout.cellWidth) : Math.ceil(18 / layout.cellWidth);
-  const [first, end] = columnsInSight(layout, scroll);
-  const y = EDGE + layout.bodyHeight + 7;
-  context.textBaseline = slanted ? "middle" : "top";
-  context.textAlign = slanted ? "right" : "center";
-  for (let col = first; col < end; col++) {
-    const x = layout.gutter - scroll + (col + 0.5) * layout.cellWidth;
-    if (col % every !== 0 || x < layout.gutter || x > layout.gutter + layout.sightWidth) continue;
-    const strong = strongCols[col] ?? false;
-    context.font = `${strong ? "600 " : ""}${FONT_SIZE}px ${theme.font}`;
-    context.fillStyle = strong ? theme.foreground : theme.muted;
-    context.save();
-    context.translate(x, y);
-    if (slanted) context.rotate(-SLANT);
-    context.fillText(columnLabel(view, col), 0, 0);
-    context.restore();
-  }
-}
-
-function columnLabel(view: GridView, col: number): string {
-  const label = view.cols.labels[col] ?? "";
-  return isTokens(view.cols.axis) ? shorten(visible(label), LABEL_LENGTH) : label;
-}
-
-/** The height that the column labels need. */
-export function labelHeight(context: CanvasRenderingContext2D | null, view: GridView, font: string): number {
-  if (!isTokens(view.cols.axis)) return FONT_SIZE + 10;
-  if (!context) return 60;
-  context.font = `600 ${FONT_SIZE}px ${font}`;
-  const widest = Math.max(0, ...view.cols.labels.map((_, col) => context.measureText(columnLabel(view, col)).width));
-  return Math.ceil(widest * Math.sin(SLANT) + FONT_SIZE + 6);
+/** The colour of a cell as drawn; that of 0 where a sign tells more. */
+export function fillOf(sheet: Sheet, index: number, { scale }: Pick<Theme, "scale">, limit: number): string {
+  const colour = bySign.has(kindAt(sheet, index)) ? null : colourOf(sheet.effect[index] as number, scale, limit);
+  return colour ? css(colour) : neutral(scale);
 }

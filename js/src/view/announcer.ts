@@ -1,5 +1,6 @@
 /** Progress said aloud, politely: at once when something starts or ends, in between only every few seconds. */
 import type { LabState } from "../state";
+import { shownAt } from "../tree";
 import { spokenProgress } from "../wording";
 import { h } from "./dom";
 
@@ -13,7 +14,8 @@ export function createAnnouncer(now: () => number = () => performance.now()) {
   return {
     element,
     show(state: LabState): void {
-      const phase = [state.silent, state.views.main?.status, state.views.detail?.id, state.views.detail?.status].join();
+      const { main, detail } = shownAt(state.views, state.current);
+      const phase = [state.silent, main?.id, main?.status, detail?.id, detail?.status].join();
       if (phase === lastPhase && now() - lastTime < PAUSE_MS) return;
       const text = spokenProgress(state);
       if (text === element.textContent) return;

@@ -1,131 +1,141 @@
 /** The whole panel: puts the parts together and shows them the state, once for each frame at most. */
-import { drill } from "../drill";
-import type { Ask } from "../protocol";
+import type { Actions } from "../actions";
 import { neutral, ramp } from "../scale";
 import type { LabState } from "../state";
-import type { Store } from "../store";
-import { chosenCell } from "../wording";
+import { Store } from "../store";
+import type { Theme } from "../theme";
+import { shownAt } from "../tree";
+import { initialUi, type UiState } from "../ui";
+import { asking } from "../wording";
 import { createAnnouncer } from "./announcer";
-import { createChecks } from "./checks";
+import type { Deps } from "./deps";
 import { createDetail } from "./detail";
 import { h, setText, toggle } from "./dom";
-import { createExplain } from "./explain";
-import { Grid } from "./grid";
-import { createLegend } from "./legend";
+import { createHistory } from "./history";
+import { createMain } from "./main";
 import { createProblem } from "./problem";
 import { createPrompts } from "./prompts";
 import { createToolbar } from "./toolbar";
 import { createTooltip } from "./tooltip";
 
-export interface AppActions {
-  ask(ask: Ask): void;
-  cancel(id: string): void;
-}
-
 /** Builds the panel in `host` and keeps it up to date until the signal aborts. */
-export function mountApp(host: HTMLElement, store: Store, actions: AppActions, signal: AbortSignal): void {
+export function mountApp(host: HTMLElement, store: Store<LabState>, actions: Actions, signal: AbortSignal): void {
   const root = h("div", { class: "pw-root", "data-pw": "root", "data-lm-suppress-shortcuts": "true" });
-  const tooltip = createTooltip(root);
-  const prompts = createPrompts();
-  const toolbar = createToolbar(
-    { run: () => actions.ask({ method: "sweep", params: {} }), cancel: actions.cancel },
-    signal,
-  );
-  const [pageProblem, mainProblem] = [createProblem(), createProblem()];
-  const checks = createChecks();
-  const legend = createLegend();
-  const explain = createExplain();
+  const ui = new Store<UiState>(initialUi);
+  const tooltip = createTooltip(root, signal);
   const announcer = createAnnouncer();
-  const note = h("p", { class: "pw-note pw-muted", "data-pw": "waits" });
-  const heading = h("h4", { class: "pw-heading" });
+  let colours: Theme | null = null;
+  const deps: Deps = {
+    actions,
+    ui,
+    hover: tooltip.show,
+    say: (text) => setText(announcer.element, text),
+    colours: () => colours,
+    theme(theme) {
+      colours = theme;
+      root.style.setProperty("--pw-ramp", ramp(theme.scale));
+      root.style.setProperty("--pw-neutral", neutral(theme.scale));
+      root.style.colorScheme = theme.dark ? "dark" : "light";
+      soon();
+    },
+  };
 
   /** The keys drill down, so the focus follows as soon as there is a grid to go to. */
-  let followInto: string | null = null;
-  const grid = new Grid(
-    {
-      name: "grid",
-      maxCellWidth: 44,
-      onOpen(view, cell, by) {
-        const ask = drill(view, cell);
-        if (!ask) return;
-        actions.ask(ask);
-        followInto = by === "key" ? (store.state.open.heads?.id ?? null) : null;
-      },
-      onHover: tooltip.show,
-      onTheme({ scale }) {
-        root.style.setProperty("--pw-ramp", ramp(scale));
-        root.style.setProperty("--pw-neutral", neutral(scale));
-      },
+  let follow: { from: string | null } | null = null;
+  const prompts = createPrompts(actions, signal);
+  const toolbar = createToolbar(actions, signal);
+  const problem = createProblem();
+  const note = h("p", { class: "pw-note pw-muted", "data-pw": "waits" });
+  const main = createMain(
+    deps,
+    (by) => {
+      follow = by === "key" ? { from: shownAt(store.state.views, store.state.current).detail?.id ?? null } : null;
     },
+    () => clearSelection(),
     signal,
   );
-  const detail = createDetail({ ...actions, leave: () => grid.focus(), hover: tooltip.show }, signal);
-
-  const main = h(
-    "section",
-    { class: "pw-main", "aria-label": "main grid" },
-    heading,
-    grid.element,
-    legend.element,
-    checks.line,
-  );
+  const detail = createDetail(deps, () => main.focus(), signal);
+  const history = createHistory(actions, deps.colours, signal);
   root.append(
     prompts.element,
     toolbar.element,
     note,
-    pageProblem.element,
-    mainProblem.element,
-    checks.banners,
-    h("div", { class: "pw-panes" }, main, detail.element),
-    explain.element,
+    problem.element,
+    h("div", { class: "pw-panes" }, main.element, detail.element),
+    history.element,
     announcer.element,
     tooltip.element,
   );
   host.append(root);
+  listenToRoot(root, prompts.edit, signal);
 
-  const show = (state: LabState) => {
-    const { main: view, detail: heads } = state.views;
+  function clearSelection(): boolean {
+    if (!store.state.selection?.cells.length) return false;
+    actions.select([]);
+    return true;
+  }
+
+  const show = () => {
+    const state = store.state;
     root.classList.toggle("pw-waiting", state.lab === null);
+    root.dataset.link = state.link;
     prompts.show(state);
     toolbar.show(state);
-    setText(note, state.lab?.waits ?? "");
-    toggle(note, Boolean(state.lab?.waits));
-    pageProblem.show(state.problems.page);
-    mainProblem.show(state.problems.main);
-    setText(heading, view?.title ?? "");
-    checks.show(view);
-    legend.show(view);
-    explain.show(state);
-    root.style.setProperty("--pw-cols", String(view?.cols.labels.length ?? 14));
-    root.style.setProperty("--pw-heads", String(heads?.cols.labels.length ?? 12));
-    if (view) grid.show({ view, chosen: chosenCell(state), strongCols: state.pair?.differs ?? [], opens: true });
+    setText(note, noteText(state));
+    toggle(note, noteText(state) !== "");
+    problem.show(state.problems.page, state.link === "lost" ? (state.lab?.rerun ?? null) : null);
+    main.show(state);
     detail.show(state);
+    history.show(state, ui.state);
     announcer.show(state);
-    if (followInto !== null && heads?.request === followInto) {
-      followInto = null;
+    const opened = shownAt(state.views, state.current).detail?.id ?? null;
+    if (follow && opened !== null && opened !== follow.from && !asking(state, "detail")) {
+      follow = null;
       detail.focus();
     }
   };
-  showEachFrame(store, show, signal);
+  const soon = eachFrame(show, signal);
+  store.subscribe(soon, signal);
+  ui.subscribe(soon, signal);
   signal.addEventListener("abort", () => root.remove(), { once: true });
+  show();
 }
 
-function showEachFrame(store: Store, show: (state: LabState) => void, signal: AbortSignal): void {
+function noteText({ lab, link }: LabState): string {
+  if (link === "stored")
+    return "A saved picture: point at cells, and look again at what was measured. Run the cell to measure more.";
+  return lab?.waits ?? "";
+}
+
+/** `/` goes to the prompts, and no key that is meant for the panel reaches the notebook. */
+function listenToRoot(root: HTMLElement, edit: () => void, signal: AbortSignal): void {
+  root.addEventListener(
+    "keydown",
+    (event) => {
+      const typing = (event.target as Element).closest("textarea, input[type=text], select") !== null;
+      if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+        event.preventDefault();
+        event.stopPropagation();
+        edit();
+      }
+      // the notebook would take letters for commands, and Enter for the cell's
+      const own = (event.target as Element).closest("textarea, input, select, button, summary, [tabindex]") !== null;
+      if (own && !event.ctrlKey && !event.metaKey && event.key !== "Tab" && event.key !== "Escape")
+        event.stopPropagation();
+    },
+    { signal },
+  );
+}
+
+/** A function that asks for one more drawing at the next frame. */
+function eachFrame(draw: () => void, signal: AbortSignal): () => void {
   let frame = 0;
-  const soon = () => {
+  signal.addEventListener("abort", () => cancelAnimationFrame(frame), { once: true });
+  return () => {
+    if (signal.aborted) return;
     frame ||= requestAnimationFrame(() => {
       frame = 0;
-      show(store.state);
+      draw();
     });
   };
-  const unsubscribe = store.subscribe(soon);
-  signal.addEventListener(
-    "abort",
-    () => {
-      unsubscribe();
-      cancelAnimationFrame(frame);
-    },
-    { once: true },
-  );
-  show(store.state);
 }

@@ -1,14 +1,14 @@
 /** What was checked about a measurement: a quiet line when all is well, a banner for what is not. */
 import { compact } from "../format";
-import type { Check, GridView } from "../protocol";
+import type { Check } from "../protocol";
 import { checkText } from "../wording";
 import { h, memo } from "./dom";
 
-export function createChecks() {
-  const line = h("div", { class: "pw-checks", "data-pw": "checks" });
+export function createChecks(name: string) {
+  const line = h("div", { class: "pw-checks", "data-pw": name });
   const banners = h("div", { class: "pw-failed-checks" });
 
-  const show = memo(({ checks, floor }: { checks: Check[]; floor: number | null }) => {
+  const show = memo(({ checks, floor }: { checks: readonly Check[]; floor: number | null }) => {
     const passed = checks
       .filter((check) => check.ok)
       .map((check) => h("span", { class: "pw-ok", title: check.text }, `✓ ${checkText(check)}`));
@@ -23,7 +23,8 @@ export function createChecks() {
   return {
     line,
     banners,
-    show: (view: GridView | null) => show({ checks: view?.checks ?? [], floor: view?.noise_floor ?? null }),
+    show: (view: { checks: readonly Check[]; noise_floor: number | null } | null) =>
+      show({ checks: view?.checks ?? [], floor: view?.noise_floor ?? null }),
   };
 }
 

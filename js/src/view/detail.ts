@@ -1,92 +1,133 @@
-/** What lies behind a cell of the main grid: the heads at its position, and the attention of one of them. */
-import { drill } from "../drill";
-import type { Ask } from "../protocol";
+/** What lies behind a cell of the main grid: the finest grid on the way, and beside it what can be asked next. */
+import { defaultStep } from "../cells";
+import { isHidden } from "../content";
+import type { GridView } from "../messages";
 import type { LabState } from "../state";
-import { asking, busy, cancelId, chosenHead, crumbs, detailText } from "../wording";
+import { crumbs } from "../trail";
+import { pathTo, shownAt } from "../tree";
+import { asking, busy, progressText } from "../wording";
 import { createAttention } from "./attention";
-import { createChecks } from "./checks";
+import type { Deps } from "./deps";
 import { h, memo, setText, toggle } from "./dom";
-import { Grid, type Hover } from "./grid";
-import { createProblem } from "./problem";
-import { showBar } from "./toolbar";
+import { createPane } from "./pane";
+import { createPattern } from "./pattern";
+import { createSelection } from "./selection";
+import { createSteps } from "./steps";
+import { createBar } from "./toolbar";
 
-export interface DetailActions {
-  ask(ask: Ask): void;
-  cancel(id: string): void;
-  leave(): void;
-  hover(hover: Hover): void;
-}
-
-export function createDetail(actions: DetailActions, signal: AbortSignal) {
-  const grid = new Grid(
+/** `toMain` gives the focus to the main grid. */
+export function createDetail(deps: Deps, toMain: () => void, signal: AbortSignal) {
+  const { actions, ui } = deps;
+  let state: LabState | null = null;
+  /** Back to where the shown view was opened. */
+  const leave = () => {
+    if (!state) return false;
+    const path = pathTo(state.views, state.current);
+    const parent = path.at(-2);
+    if (!parent) return false;
+    actions.show(parent.id);
+    if (path.length === 2 || shownAt(state.views, parent.id).detail === null) toMain();
+    return true;
+  };
+  const pane = createPane(
     {
-      name: "detail-grid",
-      maxCellWidth: 26,
-      onOpen(view, cell) {
-        const ask = drill(view, cell);
-        if (ask) actions.ask(ask);
+      prefix: "detail-",
+      maxCellWidth: 34,
+      onLeave: leave,
+      onOpen(view, index) {
+        const step = defaultStep(view, index);
+        if (step) actions.take(step, view, index);
       },
-      onLeave: actions.leave,
-      onHover: actions.hover,
     },
+    deps,
     signal,
   );
-  const crumb = h("span", { class: "pw-crumb", "data-pw": "crumb" });
+  const crumb = h("nav", { class: "pw-crumb", "data-pw": "crumb", "aria-label": "the way here" });
   const status = h("span", { class: "pw-status", "data-pw": "detail-status" });
-  const cancel = h("button", { type: "button", class: "pw-small", "data-pw": "detail-cancel" }, "Cancel");
-  const bar = h("i");
-  const progress = h(
-    "div",
-    { class: "pw-progress", role: "progressbar", "aria-label": "heads measured", "aria-valuemin": 0 },
-    bar,
-  );
-  const problem = createProblem();
-  const checks = createChecks();
+  const cancel = h("button", { type: "button", class: "pw-quiet", "data-pw": "detail-cancel" }, "Cancel");
+  const { progress, showBar } = createBar("detail-progress", "cells of the detail measured");
+  const selection = createSelection(actions, signal);
+  const steps = createSteps(actions, signal);
   const attention = createAttention();
-  const empty = h("p", { class: "pw-empty" }, "Click a cell to see which heads carry its effect.");
-  const heads = h("div", { class: "pw-heads" }, grid.element);
-  const body = h("div", { class: "pw-detail-body" }, empty, heads, attention.element);
+  const pattern = createPattern(deps, leave, signal);
+  const empty = h("p", { class: "pw-empty" });
+  const measured = h("div", { class: "pw-measured" }, pane.grid.element, pane.legend);
+  const side = h("div", { class: "pw-side" }, selection.element, steps.element, attention.element, pattern.element);
+  const body = h("div", { class: "pw-detail-body" }, empty, measured, side);
   const element = h(
     "section",
     { class: "pw-detail", "data-pw": "detail", "aria-label": "detail" },
-    h("h4", { class: "pw-heading" }, crumb, status, cancel),
+    h("div", { class: "pw-head" }, crumb, status, cancel, ...pane.tools),
     progress,
-    problem.element,
-    checks.banners,
+    ...pane.notes,
+    pane.prediction,
     body,
-    checks.line,
+    pane.checks,
+    pane.explain,
   );
 
-  let running: string | null = null;
-  cancel.addEventListener("click", () => running !== null && actions.cancel(running), { signal });
-  const showCrumbs = memo((parts: string[]) => crumb.replaceChildren(...trail(parts)));
+  let running: GridView | null = null;
+  cancel.addEventListener("click", () => running && actions.cancel(running), { signal });
+  crumb.addEventListener(
+    "click",
+    (event) => {
+      const id = (event.target as Element).closest<HTMLElement>("[data-view]")?.dataset.view;
+      if (id) actions.show(id);
+    },
+    { signal },
+  );
+  const showCrumbs = memo((parts: { id: string; text: string }[]) => crumb.replaceChildren(...trailOf(parts)));
 
   return {
     element,
-    focus: () => grid.focus(),
-    show(state: LabState): void {
-      const view = state.views.detail;
-      const isBusy = busy(state, "detail");
-      running = isBusy ? cancelId(state, "detail") : null;
-      showCrumbs(crumbs(state));
-      setText(status, detailText(state));
-      toggle(cancel, isBusy);
-      showBar(progress, bar, asking(state, "detail") ? 0 : (view?.done ?? 0), view?.total ?? 0, isBusy);
-      problem.show(state.problems.detail);
-      checks.show(view);
-      toggle(empty, view === null);
-      toggle(heads, view !== null);
-      body.classList.toggle("pw-stale", asking(state, "detail"));
-      if (view) grid.show({ view, chosen: chosenHead(state), strongCols: [], opens: true });
-      attention.show(state);
+    focus: () => pane.focus(),
+    leave,
+    show(now: LabState): void {
+      state = now;
+      const { main, detail: grid, attention: row } = shownAt(now.views, now.current);
+      const isBusy = busy(now, "detail") && now.link === "live";
+      running = isBusy ? grid : null;
+      showCrumbs(grid || row ? crumbs(now).map(({ view, text }) => ({ id: view.id, text })) : []);
+      setText(status, grid || isBusy ? progressText(now, "detail") : "");
+      toggle(cancel, isBusy && grid !== null);
+      showBar(asking(now, "detail") ? 0 : (grid?.done ?? 0), grid?.total ?? 0, isBusy);
+      pane.show(now, grid, now.problems.detail);
+      for (const tool of pane.tools) toggle(tool, grid !== null);
+      toggle(measured, grid !== null);
+      toggle(empty, grid === null && row === null);
+      setText(empty, emptyText(now, main));
+      element.style.setProperty("--pw-cells", String(widthOf(grid)));
+      body.classList.toggle("pw-stale", asking(now, "detail") && grid !== null);
+      selection.show(now, main !== null && isHidden(now, ui.state, main));
+      steps.show(now, ui.state);
+      attention.show(row);
+      pattern.show(row);
     },
   };
 }
 
-/** "resid_pre › layer 23 · ·to (13) › heads", the middle one strong. */
-function trail(parts: string[]): (Node | string)[] {
-  return parts.flatMap((part, i) => {
-    const item = h(i === 1 || parts.length === 1 ? "b" : "span", {}, h("bdi", {}, part));
-    return i === 0 ? [item] : [h("span", { class: "pw-separator", "aria-hidden": "true" }, "›"), item];
+function emptyText(state: LabState, main: GridView | null): string {
+  if (asking(state, "detail")) return "starting…";
+  if (state.link === "stored") return "Cells with a dot lead on to what was measured of them.";
+  const step = main?.steps.find(({ reason }) => reason === null);
+  return step ? `Click a cell to look closer: ${step.label}. Shift-click or drag selects several.` : "";
+}
+
+/** Width that a grid would like for its cells. */
+function widthOf(grid: GridView | null): number {
+  if (!grid) return 0;
+  if (grid.rows.size === 1 || grid.cols.size === 1) return 330;
+  return grid.cols.size * (grid.cols.axis.endsWith("pos") ? 30 : 24);
+}
+
+/** "resid_pre › layer 23 · ·to (13) › heads", the last strong, the others lead back. */
+function trailOf(parts: { id: string; text: string }[]): Node[] {
+  return parts.map(({ id, text }, i) => {
+    const last = i === parts.length - 1;
+    const words = h("bdi", {}, text);
+    const item = last
+      ? h("b", { "aria-current": "page" }, words)
+      : h("button", { type: "button", "data-view": id }, words);
+    return i === 0 ? item : h("span", {}, h("span", { class: "pw-separator", "aria-hidden": "true" }, "›"), item);
   });
 }

@@ -1,20 +1,21 @@
 /** One paragraph on what is measured and how to read it; it can be folded away. */
-import type { LabState } from "../state";
-import { explanation } from "../wording";
-import { h, setText } from "./dom";
+import { h, setText, toggle } from "./dom";
 
-export function createExplain() {
+export function createExplain(name: string, fold: (folded: boolean) => void, signal: AbortSignal) {
   const text = h("p");
   const element = h(
     "details",
-    { class: "pw-explain", "data-pw": "explain", open: true },
+    { class: "pw-explain", "data-pw": name, open: true },
     h("summary", {}, "How to read this"),
     text,
   );
+  element.addEventListener("toggle", () => fold(!element.open), { signal });
   return {
     element,
-    show({ lab, pair }: LabState): void {
-      if (lab && pair) setText(text, explanation(lab.metric, lab.direction, pair.answer, pair.distractor));
+    show(content: string, folded: boolean): void {
+      toggle(element, content !== "");
+      setText(text, content);
+      if (element.open === folded) element.open = !folded;
     },
   };
 }

@@ -1,36 +1,55 @@
 /** The one grid component: a canvas that draws the cells, and one real focusable cell that moves over it. */
-import { type Cell, sameCell, spoken } from "../grid/cells";
-import { actionOf } from "../grid/keys";
-import { boxOf, cellAt, EDGE, type Layout, layoutGrid, lineOf, scrollTo } from "../grid/layout";
-import { labelHeight, paintGrid, paintPixels } from "../grid/paint";
-import type { GridView } from "../protocol";
+import { labelRoom } from "../grid/labels";
+import {
+  boxOf,
+  EDGE,
+  indexAt,
+  type Layout,
+  layoutGrid,
+  type Place,
+  placeOf,
+  type Scroll,
+  scrollTo,
+} from "../grid/layout";
+import { byStrength, downwards, type Order, upwards } from "../grid/order";
+import { paintGrid } from "../grid/paint";
+import { isList, kindAt, type Sheet, type Tip } from "../grid/sheet";
 import { onResolutionChange, onThemeChange, readTheme, type Theme } from "../theme";
 import { h, place, toggle } from "./dom";
+import { type By, listenToKeys, listenToPointer, type SelectionChange } from "./grid-input";
 
-const GUTTER = 34;
-
-export type By = "key" | "pointer";
-/** A point in the page, and the cell there. */
-export type Hover = { cell: Cell; view: GridView; x: number; y: number } | null;
+/** A cell and a point in the page beside it. */
+export type Hover = { tip: Tip; x: number; y: number } | null;
 
 export interface GridOptions {
   /** The value of data-pw. */
   name: string;
   maxCellWidth: number;
-  onOpen(view: GridView, cell: Cell, by: By): void;
-  /** Escape; without it the key is not taken. */
-  onLeave?: () => void;
+  onOpen(index: number, by: By): void;
+  onSelect(change: SelectionChange): void;
+  /** Escape; false where there is nothing to leave. */
+  onLeave(): boolean;
   onHover(hover: Hover): void;
   /** The host's colours have been read. */
   onTheme?(theme: Theme): void;
 }
 
 export interface GridContent {
-  view: GridView;
+  sheet: Sheet;
+  limit: number;
   /** The cell whose detail is shown. */
-  chosen: Cell | null;
-  /** Columns whose label stands out. */
+  chosen: number | null;
+  selected: ReadonlySet<number>;
+  visited: ReadonlySet<number>;
+  /** The cell that was predicted. */
+  ring: number | null;
   strongCols: readonly boolean[];
+  /** The row that the user came from. */
+  strongRow: number | null;
+  /** In a list: the strongest first. */
+  ranked: boolean;
+  /** How far the measurement is; a list is ranked anew when it changes, and not between. */
+  stage: string;
   /** Whether a click on a cell leads anywhere. */
   opens: boolean;
 }
@@ -38,7 +57,6 @@ export interface GridContent {
 export class Grid {
   readonly element: HTMLElement;
   readonly #canvas = h("canvas", { class: "pw-canvas", "aria-hidden": "true" });
-  readonly #pixels = document.createElement("canvas");
   readonly #cursorBox = h("div", { class: "pw-cursor", role: "gridcell", tabindex: 0 });
   readonly #chosenBox = h("div", { class: "pw-chosen" });
   readonly #rowBox = h("div", { class: "pw-chosen-row" });
@@ -52,27 +70,49 @@ export class Grid {
   #content: GridContent | null = null;
   #layout: Layout | null = null;
   #theme: Theme | null = null;
-  #painted: { recovery: Float32Array; state: Uint8Array; theme: Theme; layout: Layout } | null = null;
-  #cursor: Cell | null = null;
-  #hover: Cell | null = null;
+  #order: { key: string; order: Order } | null = null;
+  #room: { key: string; labelHeight: number; gutter: number } | null = null;
+  /** Where the keys are, as a flat index; null is the upper left. */
+  #cursor: number | null = null;
+  #hover: number | null = null;
   #frame = 0;
 
   constructor(options: GridOptions, signal: AbortSignal) {
     this.#options = options;
     this.element = h(
       "div",
-      { class: "pw-grid", role: "grid", "data-pw": options.name, "data-lm-suppress-shortcuts": "true" },
+      { class: "pw-grid", role: "grid", "data-pw": options.name, "aria-multiselectable": "true" },
       this.#scroller,
     );
-    this.#listen(signal);
+    this.#watch(signal);
+    const target = {
+      layout: () => this.#layout,
+      scroll: () => this.#scroll(),
+      selected: () => this.#content?.selected ?? new Set<number>(),
+      cursor: () => this.#place(),
+      moveTo: (to: Place) => this.#moveTo(to),
+      point: (index: number | null, at?: { x: number; y: number }) => this.#point(index, at),
+      open: (index: number, by: By) => {
+        options.onHover(null);
+        options.onOpen(index, by);
+      },
+      select: options.onSelect,
+      leave: () => {
+        options.onHover(null);
+        return options.onLeave();
+      },
+    };
+    listenToKeys(this.#cursorBox, target, signal);
+    listenToPointer(this.#sight, target, signal);
   }
 
   show(content: GridContent): void {
-    const shape = ({ view }: GridContent) => `${view.rows.labels.length} ${view.cols.labels.length}`;
-    const isNew = !this.#content || this.#content.view.id !== content.view.id;
-    if (isNew && (!this.#content || shape(this.#content) !== shape(content))) this.#cursor = null;
-    if (isNew && content.view.marked?.row != null && content.view.marked.col == null) {
-      this.#cursor = { row: content.view.marked.row, col: 0 };
+    const [old, { sheet }] = [this.#content?.sheet, content];
+    const sameShape = old?.rows.size === sheet.rows.size && old.cols.size === sheet.cols.size;
+    if (old?.id !== sheet.id) {
+      if (!sameShape) this.#cursor = null;
+      if (!sameShape) this.#scroller.scrollTo(0, 0);
+      if (content.strongRow !== null) this.#cursor = content.strongRow * sheet.cols.size;
     }
     this.#content = content;
     this.#draw();
@@ -83,142 +123,104 @@ export class Grid {
     this.#cursorBox.focus({ preventScroll: true });
   }
 
-  #listen(signal: AbortSignal): void {
+  #watch(signal: AbortSignal): void {
     const redraw = () => this.#draw();
     const observer = new ResizeObserver(redraw);
     observer.observe(this.element);
-    onThemeChange(
-      this.#canvas,
-      () => {
-        this.#theme = null;
-        this.#draw();
-      },
-      signal,
-    );
+    const recolour = () => {
+      this.#theme = null;
+      this.#draw();
+    };
+    onThemeChange(this.#canvas, recolour, signal);
     onResolutionChange(redraw, signal);
-    signal.addEventListener(
-      "abort",
-      () => {
-        observer.disconnect();
-        cancelAnimationFrame(this.#frame);
-      },
-      { once: true },
-    );
     this.#scroller.addEventListener("scroll", redraw, { signal, passive: true });
-    this.#sight.addEventListener("pointermove", (event) => this.#pointAt(this.#cellUnder(event), event), { signal });
-    this.#sight.addEventListener("pointerleave", () => this.#pointAt(null), { signal });
-    this.#sight.addEventListener("click", (event) => this.#click(event), { signal });
-    this.#cursorBox.addEventListener("keydown", (event) => this.#key(event), { signal });
     this.#cursorBox.addEventListener("focus", redraw, { signal });
     this.#cursorBox.addEventListener("blur", () => this.#options.onHover(null), { signal });
+    const stop = () => {
+      observer.disconnect();
+      cancelAnimationFrame(this.#frame);
+    };
+    signal.addEventListener("abort", stop, { once: true });
   }
 
-  #click(event: MouseEvent): void {
-    const cell = this.#cellUnder(event);
-    if (!cell || !this.#content) return;
-    this.#cursor = cell;
-    this.focus();
-    this.#draw();
-    this.#options.onOpen(this.#content.view, cell, "pointer");
+  #scroll(): Scroll {
+    return { x: this.#scroller.scrollLeft, y: this.#scroller.scrollTop };
   }
 
-  #key(event: KeyboardEvent): void {
+  #place(): Place {
+    const layout = this.#layout;
+    return this.#cursor === null || !layout ? { line: 0, col: 0 } : placeOf(layout, this.#cursor);
+  }
+
+  #moveTo(to: Place): void {
     const [layout, content] = [this.#layout, this.#content];
     if (!layout || !content) return;
-    const at = this.#cursorCell(layout);
-    const action = actionOf(event, at, layout);
-    if (!action || (action.kind === "leave" && !this.#options.onLeave)) return;
-    event.preventDefault();
-    event.stopPropagation(); // the notebook has its own meaning for these keys
-    if (action.kind === "move") this.#moveTo(action.to, layout, content.view);
-    if (action.kind !== "move") this.#options.onHover(null);
-    if (action.kind === "activate") this.#options.onOpen(content.view, at, "key");
-    if (action.kind === "leave") this.#options.onLeave?.();
-  }
-
-  #moveTo(cell: Cell, layout: Layout, view: GridView): void {
-    this.#cursor = cell;
-    this.#scroller.scrollLeft = scrollTo(layout, this.#scroller.scrollLeft, cell.col);
-    this.#placeBoxes(layout);
-    this.#draw();
+    this.#cursor = indexAt(layout, to);
+    const { x, y } = scrollTo(layout, this.#scroll(), to);
+    [this.#scroller.scrollLeft, this.#scroller.scrollTop] = [x, y];
+    this.#placeBoxes(layout, content);
+    this.focus();
     const box = this.#cursorBox.getBoundingClientRect();
-    this.#options.onHover({ cell, view, x: box.right, y: box.bottom });
+    this.#options.onHover({ tip: content.sheet.tip(this.#cursor), x: box.right, y: box.bottom });
+    this.#draw();
   }
 
-  #pointAt(cell: Cell | null, event?: PointerEvent): void {
-    if (!sameCell(cell, this.#hover) && this.#layout) {
-      this.#hover = cell;
-      this.#placeBoxes(this.#layout);
+  #point(index: number | null, at?: { x: number; y: number }): void {
+    const [layout, content] = [this.#layout, this.#content];
+    if (!layout || !content) return;
+    if (index !== this.#hover) {
+      this.#hover = index;
+      put(this.#hoverBox, layout, this.#scroll(), index);
     }
-    const view = this.#content?.view;
-    this.#options.onHover(cell && view && event ? { cell, view, x: event.clientX, y: event.clientY } : null);
-  }
-
-  #cellUnder(event: MouseEvent): Cell | null {
-    if (!this.#layout) return null;
-    const box = this.#canvas.getBoundingClientRect();
-    return cellAt(this.#layout, this.#scroller.scrollLeft, event.clientX - box.left, event.clientY - box.top);
-  }
-
-  /** The cursor, or where it starts: upper left. */
-  #cursorCell(layout: Layout): Cell {
-    const start = { row: lineOf(layout, 0), col: 0 };
-    const { row, col } = this.#cursor ?? start;
-    return { row: Math.min(row, layout.rows - 1), col: Math.min(col, layout.cols - 1) };
+    this.#options.onHover(index !== null && at ? { tip: content.sheet.tip(index), ...at } : null);
   }
 
   #draw(): void {
-    if (this.#frame) return;
-    this.#frame = requestAnimationFrame(() => {
+    this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
       if (this.#content) this.#drawNow(this.#content);
     });
   }
 
   #drawNow(content: GridContent): void {
-    const width = this.element.clientWidth;
-    const { view } = content;
     const theme = this.#currentTheme();
     const context = this.#canvas.getContext("2d");
+    const { sheet } = content;
+    const form = isList(sheet) ? "list" : "grid";
     const layout = layoutGrid({
-      rows: view.rows.labels.length,
-      cols: view.cols.labels.length,
-      width,
-      gutter: GUTTER,
-      labelHeight: labelHeight(context, view, theme.font),
+      form,
+      cols: form === "list" ? 1 : sheet.cols.size,
+      order: this.#orderOf(content, form === "list"),
+      width: this.element.clientWidth,
+      ...this.#labelRoom(context, sheet, form, theme.font),
       maxCellWidth: this.#options.maxCellWidth,
-      upwards: view.rows.axis === "layer",
     });
     this.#layout = layout;
     this.#size(layout);
     this.#describe(layout, content);
-    this.#placeBoxes(layout);
-    if (context && width > 0) this.#paint(context, layout, content, theme);
-  }
-
-  #paint(context: CanvasRenderingContext2D, layout: Layout, { view, strongCols }: GridContent, theme: Theme): void {
-    const last = this.#painted;
-    if (
-      !last ||
-      last.recovery !== view.recovery ||
-      last.state !== view.state ||
-      last.theme !== theme ||
-      last.layout.upwards !== layout.upwards
-    ) {
-      paintPixels(this.#pixels, view, theme, layout);
-      this.#painted = { recovery: view.recovery, state: view.state, theme, layout };
-    }
+    this.#placeBoxes(layout, content);
+    if (!context || layout.width <= 0) return;
     const ratio = this.#canvas.width / layout.width;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    paintGrid(context, {
-      layout,
-      view,
-      theme,
-      scroll: this.#scroller.scrollLeft,
-      pixels: this.#pixels,
-      strongCols,
-      strongRow: view.marked?.col == null ? (view.marked?.row ?? null) : null,
-    });
+    paintGrid(context, { ...content, layout, theme, scroll: this.#scroll() });
+  }
+
+  #orderOf({ sheet, ranked, stage }: GridContent, isList: boolean): Order {
+    const key = [sheet.id, sheet.kinds.length, sheet.rows.axis, isList, ranked, isList && ranked && stage].join();
+    if (this.#order?.key !== key) {
+      const count = isList ? sheet.kinds.length : sheet.rows.size;
+      const plain = sheet.rows.axis === "layer" ? upwards : downwards;
+      const order = isList && ranked ? byStrength(sheet.effect) : plain(count);
+      this.#order = { key, order };
+    }
+    return this.#order.order;
+  }
+
+  #labelRoom(context: CanvasRenderingContext2D | null, sheet: Sheet, form: Layout["form"], font: string) {
+    const key = [sheet.id, sheet.rows.size, sheet.cols.size, form, font].join();
+    if (this.#room?.key !== key) this.#room = { key, ...labelRoom(context, sheet, form, font) };
+    const { labelHeight, gutter } = this.#room;
+    return { labelHeight, gutter };
   }
 
   #currentTheme(): Theme {
@@ -230,64 +232,65 @@ export class Grid {
   }
 
   #size(layout: Layout): void {
-    const backing = [
-      Math.round(layout.width * devicePixelRatio),
-      Math.round(layout.height * devicePixelRatio),
-    ] as const;
+    const { width, height, contentWidth, contentHeight, sightWidth, sightHeight } = layout;
+    const backing = [Math.round(width * devicePixelRatio), Math.round(height * devicePixelRatio)] as const;
     if (this.#canvas.width !== backing[0]) this.#canvas.width = backing[0];
     if (this.#canvas.height !== backing[1]) this.#canvas.height = backing[1];
-    for (const element of [this.#canvas, this.#sight]) place(element, { width: layout.width, height: layout.height });
-    place(this.#space, { width: layout.width + layout.contentWidth - layout.sightWidth, height: layout.height });
+    for (const element of [this.#canvas, this.#sight]) place(element, { width, height });
+    place(this.#space, { width: width + contentWidth - sightWidth, height: height + contentHeight - sightHeight });
+    this.#scroller.style.maxHeight = contentHeight > sightHeight ? `${height}px` : "";
     // the outline of a marked cell may stand out by EDGE
-    place(this.#cells, { left: layout.gutter, top: EDGE, width: layout.sightWidth, height: layout.bodyHeight });
+    place(this.#cells, { left: layout.gutter, top: EDGE, width: sightWidth, height: sightHeight });
   }
 
-  #describe(layout: Layout, { view, opens }: GridContent): void {
+  #describe(layout: Layout, { sheet, opens, stage }: GridContent): void {
     const { element } = this;
-    element.setAttribute("aria-label", view.title);
-    element.setAttribute("aria-rowcount", String(layout.rows));
+    element.setAttribute("aria-label", sheet.title);
+    element.setAttribute("aria-rowcount", String(layout.lines));
     element.setAttribute("aria-colcount", String(layout.cols));
     element.classList.toggle("pw-opens", opens);
+    const scroll = this.#scroll();
     Object.assign(element.dataset, {
-      rows: layout.rows,
+      form: layout.form,
+      rows: layout.lines,
       cols: layout.cols,
-      x0: layout.gutter - this.#scroller.scrollLeft,
-      y0: EDGE,
+      x0: layout.gutter - scroll.x,
+      y0: EDGE - scroll.y,
       cellW: layout.cellWidth,
       cellH: layout.cellHeight,
-      row0: layout.upwards ? "bottom" : "top",
-      view: view.id,
-      status: view.status,
+      row0: layout.order.lineOf(0) === 0 ? "top" : "bottom",
+      view: sheet.id,
+      stage,
     });
   }
 
-  #placeBoxes(layout: Layout): void {
-    const content = this.#content;
-    if (!content) return;
-    const scroll = this.#scroller.scrollLeft;
-    const put = (box: HTMLElement, cell: Cell | null) => {
-      toggle(box, cell !== null && cell.row >= 0 && cell.col >= 0 && cell.row < layout.rows && cell.col < layout.cols);
-      if (!cell) return;
-      const { left, ...rest } = boxOf(layout, cell);
-      place(box, { left: left - scroll, ...rest });
-    };
-    const cursor = this.#cursorCell(layout);
-    put(this.#chosenBox, content.chosen);
-    put(this.#hoverBox, this.#hover);
-    put(this.#cursorBox, cursor);
-    this.#placeRow(layout, content.view);
-    this.#line.setAttribute("aria-rowindex", String(lineOf(layout, cursor.row) + 1));
-    this.#cursorBox.setAttribute("aria-colindex", String(cursor.col + 1));
-    const label = spoken(content.view, cursor);
+  #placeBoxes(layout: Layout, { sheet, chosen, selected, strongRow }: GridContent): void {
+    const scroll = this.#scroll();
+    if (this.#cursor !== null && this.#cursor >= sheet.kinds.length) this.#cursor = null;
+    const at = this.#place();
+    const cursor = indexAt(layout, at);
+    put(this.#chosenBox, layout, scroll, chosen);
+    put(this.#hoverBox, layout, scroll, this.#hover);
+    put(this.#cursorBox, layout, scroll, cursor);
+    toggle(this.#rowBox, strongRow !== null && layout.form === "grid");
+    if (strongRow !== null) {
+      const { top, height } = boxOf(layout, { line: layout.order.lineOf(strongRow), col: 0 });
+      place(this.#rowBox, { top: top - scroll.y, height, left: 0, width: layout.sightWidth });
+    }
+    this.#line.setAttribute("aria-rowindex", String(at.line + 1));
+    this.#cursorBox.setAttribute("aria-colindex", String(at.col + 1));
+    const label = sheet.spoken(cursor);
     if (this.#cursorBox.getAttribute("aria-label") !== label) this.#cursorBox.setAttribute("aria-label", label);
-    this.#cursorBox.setAttribute("aria-selected", String(sameCell(content.chosen, cursor)));
+    this.#cursorBox.setAttribute("aria-selected", String(selected.has(cursor) || chosen === cursor));
+    this.#cursorBox.dataset.kind = kindAt(sheet, cursor);
   }
+}
 
-  /** The row that the user came from. */
-  #placeRow(layout: Layout, view: GridView): void {
-    const row = view.marked?.row ?? null;
-    const wholeRow = row !== null && view.marked?.col == null && row < layout.rows;
-    toggle(this.#rowBox, wholeRow);
-    if (wholeRow) place(this.#rowBox, { ...boxOf(layout, { row, col: 0 }), left: 0, width: layout.sightWidth });
-  }
+/** Lays a box over a cell, or hides it. */
+function put(box: HTMLElement, layout: Layout, scroll: Scroll, index: number | null): void {
+  const shown = index !== null && index < layout.lines * layout.cols;
+  toggle(box, shown);
+  if (!shown) return;
+  const { left, top, ...size } = boxOf(layout, placeOf(layout, index));
+  place(box, { left: left - scroll.x, top: top - scroll.y, ...size });
 }

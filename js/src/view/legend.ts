@@ -1,37 +1,74 @@
-/** What colours and signs mean. */
-import { fixed } from "../format";
-import { kindOf, unpatched } from "../grid/cells";
-import type { GridView } from "../protocol";
+/** What colours and signs mean, and from which effect on the end colours are used. */
+import { compact, fixed } from "../format";
+import { countKinds, type Kind, type Sheet } from "../grid/sheet";
+import { LIMITS } from "../scale";
 import { h, setText, toggle } from "./dom";
 
-export function createLegend() {
-  const key = (sign: string, text: string) =>
-    h("span", { class: "pw-key" }, h("i", { class: `pw-sign pw-sign-${sign}` }), text);
-  const [low, high] = [h("span"), h("span")];
-  const estimate = key("estimate", "estimate");
-  const infinite = key("infinite", "infinite");
-  const element = h(
-    "div",
-    { class: "pw-legend", "data-pw": "legend" },
-    low,
-    h("span", { class: "pw-ramp", title: "recovery; blue: towards the corrupted run, red: towards the clean run" }),
-    high,
-    key("quiet", "below noise"),
-    key("pending", "pending"),
-    key("unmeasurable", "no value"),
-    estimate,
-    infinite,
-  );
+export interface LegendActions {
+  /** Null: as the data have it. */
+  limit(limit: number | null): void;
+}
+
+export interface LegendContent {
+  sheet: Sheet;
+  limit: number;
+  /** Recovery of the run that is patched: the middle of the scale. */
+  middle: number;
+  /** "recovery", or what else the middle is the middle of. */
+  name: string;
+}
+
+const words: Partial<Record<Kind, string>> = {
+  estimate: "estimate",
+  quiet: "below noise",
+  pending: "pending",
+  unmeasurable: "no value",
+  infinite: "infinite",
+  hidden: "hidden",
+};
+
+export function createLegend(name: string, actions: LegendActions, signal: AbortSignal) {
+  const [low, high] = [h("span", { class: "pw-end" }), h("span", { class: "pw-end" })];
+  const [unit, detail] = [h("span"), h("span", { class: "pw-legend-keys" })];
+  const range = h("input", {
+    type: "range",
+    class: "pw-range",
+    min: 0,
+    max: LIMITS.length - 1,
+    step: 1,
+    "aria-label": "range of the colours",
+    title: "range of the colours; double-click: as the data have it",
+    "data-pw": `${name}-range`,
+  });
+  const keys = Object.entries(words).map(([kind, text]) => ({
+    kind: kind as Kind,
+    element: h("span", { class: "pw-key" }, h("i", { class: `pw-sign pw-sign-${kind}` }), text),
+  }));
+  detail.append(...keys.map((key) => key.element));
+  const scale = h("span", { class: "pw-scale" }, h("span", { class: "pw-ramp" }), range);
+  const element = h("div", { class: "pw-legend", "data-pw": name }, unit, low, scale, high, detail);
+  range.addEventListener("input", () => actions.limit(LIMITS[Number(range.value)] ?? 1), { signal });
+  range.addEventListener("dblclick", () => actions.limit(null), { signal });
 
   return {
     element,
-    show(view: GridView | null): void {
-      const has = (kind: string) => view?.state.some((_, index) => kindOf(view, index) === kind) ?? false;
-      const middle = view ? unpatched(view) : 0;
-      setText(low, `≤ ${fixed(middle - 1, 0)}`);
-      setText(high, `≥ ${fixed(middle + 1, 0)}`);
-      toggle(estimate, has("estimate"));
-      toggle(infinite, has("infinite"));
+    show(content: LegendContent | null): void {
+      element.classList.toggle("pw-unknown", content === null);
+      if (!content) return;
+      const { sheet, limit, middle } = content;
+      const counts = countKinds(sheet);
+      setText(unit, content.name);
+      setText(low, `≤ ${end(middle - limit)}`);
+      setText(high, `≥ ${end(middle + limit)}`);
+      for (const { kind, element } of keys) toggle(element, counts[kind] > 0);
+      const at = LIMITS.findIndex((one) => one >= limit - 1e-9);
+      if (document.activeElement !== range || Number(range.value) !== at) range.value = String(at);
+      range.setAttribute("aria-valuetext", `${end(middle - limit)} to ${end(middle + limit)}`);
     },
   };
+}
+
+/** 1 -> "1", 0.05 -> "0.05" */
+function end(value: number): string {
+  return Number.isInteger(value) ? fixed(value, 0) : compact(value, 3).replace(/(\.\d*?)0+$/, "$1");
 }

@@ -4,17 +4,22 @@ import { h, memo } from "./dom";
 
 export function createProblem() {
   const element = h("div", { class: "pw-problems" });
-  const show = memo((problem: Problem | null) => {
-    element.replaceChildren(...(problem ? [banner(problem)] : []));
+  const show = memo(({ problem, line }: { problem: Problem | null; line: string | null }) => {
+    element.replaceChildren(...(problem ? [banner(problem, line)] : []));
   });
-  return { element, show: (problem: Problem | undefined) => show(problem ?? null) };
+  return {
+    element,
+    /** With a line of code that is to be run. */
+    show: (problem: Problem | null | undefined, line: string | null = null) => show({ problem: problem ?? null, line }),
+  };
 }
 
-function banner({ message, hint }: Problem): HTMLElement {
+function banner({ message, hint }: Problem, line: string | null): HTMLElement {
   return h(
     "div",
     { class: "pw-banner", role: "alert", "data-pw": "error" },
     h("b", {}, message),
     hint ? ` ${hint}` : "",
+    line ? h("pre", { class: "pw-line", "data-pw": "rerun" }, line) : null,
   );
 }

@@ -1,51 +1,132 @@
-/** Both prompts as aligned tokens, the baselines at their right, and what each run says next. */
-import { metricName, percent, signed } from "../format";
+/** Both prompts as aligned tokens with the runs' baselines at their right; a click edits them in place. */
+import type { Actions } from "../actions";
+import { signed } from "../format";
 import type { Baselines, Pair } from "../protocol";
 import type { LabState } from "../state";
 import { visible } from "../tokens";
-import { h, memo } from "./dom";
+import { h, memo, setText, toggle } from "./dom";
+import { createPromptEditor, type FieldName } from "./prompt-editor";
+import { createTopTokens } from "./top-tokens";
 
-export function createPrompts() {
+type PromptActions = Pick<Actions, "preview" | "setPair">;
+
+export function createPrompts(actions: PromptActions, signal: AbortSignal) {
   const tokens = h("div", { class: "pw-tokens", role: "list", "aria-label": "tokens of both prompts" });
-  const baselines = h("div", { class: "pw-baselines" });
-  const next = h("div", { class: "pw-next" });
-  const names = h("div", { class: "pw-names" }, h("span", {}, "clean"), h("span", {}, "corrupted"));
+  const roles = { answer: token("answer"), distractor: token("distractor") };
+  const values = { clean: h("b", { class: "pw-baseline" }), corrupted: h("b", { class: "pw-baseline" }) };
+  const next = createTopTokens(null, signal);
+  const edit = h(
+    "button",
+    { type: "button", class: "pw-quiet", "data-pw": "edit", title: "edit the prompts ( / )" },
+    "Edit",
+  );
+  const line = (run: "clean" | "corrupted", role: "answer" | "distractor") => [
+    h("span", { class: "pw-role" }, role),
+    roles[role],
+    values[run],
+  ];
+  const reader = h(
+    "div",
+    { class: "pw-reader" },
+    h("div", { class: "pw-names" }, h("span", {}, "clean"), h("span", {}, "corrupted")),
+    tokens,
+    h("div", { class: "pw-ends" }, ...line("clean", "answer"), ...line("corrupted", "distractor")),
+    next.element,
+    edit,
+  );
+  let state: LabState | null = null;
+  /** The request whose end closes the editor. */
+  let applying = false;
+  const close = () => {
+    editor.close();
+    reader.hidden = false;
+  };
+  const editor = createPromptEditor(
+    {
+      preview: actions.preview,
+      apply(prompts) {
+        actions.setPair(prompts);
+        applying = true;
+      },
+      close() {
+        close();
+        edit.focus();
+      },
+    },
+    signal,
+  );
+  const open = (at: FieldName) => {
+    const pair = state?.lab?.pairs[state.lab.pair];
+    if (!editable(state) || !pair || !editor.element.hidden) return;
+    editor.element.style.minHeight = `${reader.offsetHeight}px`;
+    reader.hidden = true;
+    editor.open(pair, at);
+  };
+  tokens.addEventListener("click", (event) => open(clickedRun(event)), { signal });
+  edit.addEventListener("click", () => open("clean"), { signal });
+  for (const role of ["answer", "distractor"] as const)
+    roles[role].addEventListener("click", () => open(role), { signal });
+
   const element = h(
     "section",
     { class: "pw-prompts", "data-pw": "prompts", "aria-label": "prompts" },
-    names,
-    tokens,
-    baselines,
-    next,
+    reader,
+    editor.element,
   );
-
-  const showTokens = memo((pair: Pair) => tokens.replaceChildren(...pair.clean.map((_, i) => tokenPair(pair, i))));
-  const showBaselines = memo(({ pair, known, metric }: { pair: Pair; known: Baselines | null; metric: string }) => {
-    const name = () =>
-      metric === "logit_diff" ? [bdi(pair.answer), " − ", bdi(pair.distractor)] : [metricName(metric)];
-    const line = (run: string, value: number | null | undefined) =>
-      h(
-        "span",
-        { class: "pw-baseline", "data-run": run },
-        h("span", {}, ...name()),
-        h("b", {}, value === undefined ? "…" : signed(value ?? Number.NaN, 2)),
-      );
-    baselines.replaceChildren(line("clean", known?.clean), line("corrupted", known?.corrupted));
-    next.replaceChildren(...nextTokens("clean", known?.clean_top), ...nextTokens("corrupted", known?.corrupted_top));
+  const showTokens = memo((pair: Pair) => {
+    const count = Math.max(pair.clean.length, pair.corrupted.length);
+    tokens.replaceChildren(...Array.from({ length: count }, (_, i) => tokenPair(pair, i)));
+    for (const role of ["answer", "distractor"] as const) {
+      roles[role].replaceChildren(h("bdi", { class: "pw-mono" }, pair[role] ? visible(pair[role]) : "none"));
+    }
+  });
+  const showValues = memo(({ known, metric }: { known: Baselines | null; metric: string }) => {
+    for (const run of ["clean", "corrupted"] as const) {
+      setText(values[run], known ? signed(known[run] ?? Number.NaN, 2) : "…");
+      values[run].title = `${metric}, ${run} run`;
+    }
   });
 
   return {
     element,
-    show({ pair, baselines: known, lab }: LabState): void {
+    edit: () => open("clean"),
+    show(now: LabState): void {
+      state = now;
+      const { pair, baselines, lab, fields, preview } = now;
       if (!pair) return;
       showTokens(pair);
-      showBaselines({ pair, known, metric: lab?.metric ?? "" });
+      showValues({ known: baselines, metric: lab?.metric ?? "" });
+      next.show(null, baselines);
+      element.classList.toggle("pw-editable", editable(now));
+      toggle(edit, editable(now));
+      for (const role of Object.values(roles)) role.disabled = !editable(now);
+      if (applying && accepted(now)) {
+        applying = false;
+        if (fields.length === 0 && !now.problems.main) close();
+      }
+      if (!editor.element.hidden) editor.show(preview, fields, baselines);
     },
   };
 }
 
-function bdi(token: string): HTMLElement {
-  return h("bdi", { class: "pw-mono" }, visible(token));
+function editable(state: LabState | null): boolean {
+  const lab = state?.lab;
+  return state?.link === "live" && lab?.edit === null && lab.pairs[lab.pair]?.clean != null;
+}
+
+/** The kernel has taken the prompts, and measures them, or has refused them. */
+function accepted({ open, views }: LabState): boolean {
+  return !open.prompts || [...views.values()].some((view) => view.request === open.prompts?.id);
+}
+
+function token(role: string): HTMLButtonElement {
+  return h("button", { type: "button", class: "pw-role-token", title: `choose the ${role}` });
+}
+
+function clickedRun(event: Event): FieldName {
+  return (event.target as Element).closest("[data-run]")?.getAttribute("data-run") === "corrupted"
+    ? "corrupted"
+    : "clean";
 }
 
 /** One column: the clean token above the corrupted one, so that they stay together where lines wrap. */
@@ -53,7 +134,7 @@ function tokenPair(pair: Pair, i: number): HTMLElement {
   const [clean, corrupted] = [pair.clean[i] ?? "", pair.corrupted[i] ?? ""];
   const differs = pair.differs[i] ?? false;
   const words = differs ? `${i}: clean '${clean}', corrupted '${corrupted}', differs` : `${i}: '${clean}'`;
-  const token = (text: string) => h("bdi", { class: "pw-token" }, visible(text));
+  const one = (run: string, text: string) => h("bdi", { class: "pw-token", "data-run": run }, visible(text));
   return h(
     "div",
     {
@@ -62,22 +143,7 @@ function tokenPair(pair: Pair, i: number): HTMLElement {
       "aria-label": words,
       title: `position ${i}`,
     },
-    token(clean),
-    token(corrupted),
+    one("clean", clean),
+    one("corrupted", corrupted),
   );
-}
-
-/** The likeliest next tokens of a run; those that do not fit on the line are left out. */
-function nextTokens(run: string, top: Baselines["clean_top"] | undefined): HTMLElement[] {
-  const token = ([text, probability]: [string, number]) =>
-    h(
-      "li",
-      { style: `--p:${probability}`, title: `next token after the ${run} prompt` },
-      bdi(text),
-      h("span", { class: "pw-muted" }, percent(probability)),
-    );
-  return [
-    h("span", { class: "pw-muted" }, `${run} →`),
-    h("ol", { class: "pw-top", "aria-label": `likeliest next tokens, ${run}` }, ...(top ?? []).map(token)),
-  ];
 }

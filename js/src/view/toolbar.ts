@@ -1,76 +1,92 @@
-/** What is measured, how far it is, and the two buttons: Run and Cancel. */
-import { metricName } from "../format";
+/** What is measured, how far it is, and the buttons that begin and stop it. */
+import type { Actions } from "../actions";
+import type { GridView } from "../messages";
 import type { LabState } from "../state";
-import { busy, cancelId, progressText } from "../wording";
+import { shownAt } from "../tree";
+import { busy, progressText } from "../wording";
 import { h, setText, toggle } from "./dom";
+import { createSelect, type SelectItem } from "./select";
 
-export interface ToolbarActions {
-  run(): void;
-  cancel(id: string): void;
-}
-
-export function createToolbar(actions: ToolbarActions, signal: AbortSignal) {
-  const fact = (name: string) => {
-    const value = h("b");
-    return { value, element: h("span", { class: "pw-fact", "data-pw": name }, `${name} `, value) };
-  };
-  const [site, metric, direction] = [fact("site"), fact("metric"), fact("direction")];
-  const bar = h("i");
-  const progress = h(
-    "div",
-    {
-      class: "pw-progress",
-      role: "progressbar",
-      "data-pw": "progress",
-      "aria-label": "cells measured",
-      "aria-valuemin": 0,
-    },
-    bar,
-  );
+export function createToolbar(actions: Pick<Actions, "set" | "sweep" | "cancel" | "teach">, signal: AbortSignal) {
+  const pairs = createSelect("pairs", "pair", (value) => actions.set({ pair: Number(value) }), signal);
+  const site = createSelect("site", "site", (value) => actions.set({ site: value }), signal);
+  const metric = createSelect("metric", "metric", (value) => actions.set({ metric: value }), signal);
+  const direction = createSelect("direction", "direction", (value) => actions.set({ direction: value }), signal);
+  const { progress, showBar } = createBar("progress", "cells measured");
   const status = h("span", { class: "pw-status", "data-pw": "status" });
-  const run = h("button", { type: "button", "data-pw": "run", title: "measure the grid again" }, "Run");
-  const cancel = h("button", { type: "button", "data-pw": "cancel", title: "stop, and keep the cells done" }, "Cancel");
+  const button = (name: string, text: string, title: string) =>
+    h("button", { type: "button", "data-pw": name, title }, text);
+  const teach = button("teach", "Predict first", "hide the values until a cell has been marked");
+  teach.classList.add("pw-quiet");
+  const run = button("run", "Run", "measure the grid again");
+  const cancel = button("cancel", "Cancel", "stop, and keep the cells done");
   const element = h(
     "div",
     { class: "pw-toolbar" },
-    site.element,
-    metric.element,
-    direction.element,
-    progress,
-    status,
-    run,
-    cancel,
+    h("div", { class: "pw-menus" }, pairs.element, site.element, metric.element, direction.element),
+    h("div", { class: "pw-run" }, progress, status, teach, h("span", { class: "pw-one" }, run, cancel)),
   );
 
-  let running: string | null = null;
-  run.addEventListener("click", () => actions.run(), { signal });
-  cancel.addEventListener("click", () => running !== null && actions.cancel(running), { signal });
+  let main: GridView | null = null;
+  let teaching = false;
+  run.addEventListener("click", () => main && actions.sweep(main.id), { signal });
+  cancel.addEventListener("click", () => main && actions.cancel(main), { signal });
+  teach.addEventListener("click", () => actions.teach(!teaching), { signal });
 
   return {
     element,
     show(state: LabState): void {
-      const { lab, views, link } = state;
-      setText(site.value, lab?.site ?? "");
-      setText(metric.value, metricName(lab?.metric ?? ""));
-      setText(direction.value, lab?.direction ?? "");
+      const { lab, link } = state;
+      main = shownAt(state.views, state.current).main;
+      if (lab) {
+        const asked = { ...lab, ...(state.open.main?.method === "set" ? state.open.main.params : {}) };
+        pairs.show(
+          lab.pairs.map((pair, i) => ({ name: String(i), text: pair.label })),
+          String(asked.pair),
+        );
+        toggle(pairs.element, lab.pairs.length > 1);
+        site.show(options(lab.sites), asked.site);
+        metric.show(options(lab.metrics), asked.metric);
+        direction.show(options(lab.directions), asked.direction);
+        teaching = lab.teach;
+        teach.setAttribute("aria-pressed", String(teaching));
+      }
+      for (const menu of [pairs, site, metric, direction]) menu.enable(link === "live" || link === "stored");
       setText(status, progressText(state, "main"));
-      showBar(progress, bar, views.main?.done ?? 0, views.main?.total ?? 0, busy(state, "main"));
-      const isBusy = busy(state, "main");
-      running = isBusy ? cancelId(state, "main") : null;
+      const isBusy = busy(state, "main") && link !== "stored";
+      showBar(main?.done ?? 0, main?.total ?? 0, isBusy);
       const hadFocus = (isBusy ? run : cancel).matches(":focus");
-      toggle(run, !isBusy);
+      toggle(run, !isBusy && link !== "stored");
       toggle(cancel, isBusy);
-      run.disabled = link !== "live";
-      cancel.disabled = link === "lost";
+      run.disabled = link !== "live" || main === null;
+      cancel.disabled = link !== "live";
       if (hadFocus) (isBusy ? cancel : run).focus();
     },
   };
 }
 
-/** Keeps its place when there is nothing to show, so that nothing moves. */
-export function showBar(progress: HTMLElement, bar: HTMLElement, done: number, total: number, shown: boolean): void {
-  progress.classList.toggle("pw-idle", !shown);
-  progress.setAttribute("aria-valuemax", String(total));
-  progress.setAttribute("aria-valuenow", String(done));
-  bar.style.width = `${(100 * done) / Math.max(1, total)}%`;
+function options(list: readonly { name: string; label: string; text: string; reason: string | null }[]): SelectItem[] {
+  return list.map(({ name, label, text, reason }) => {
+    const words = label === name ? name : `${name} · ${label}`;
+    return { name, text: words, short: name, title: reason ?? text, disabled: reason !== null };
+  });
+}
+
+/** A thin bar that keeps its place when there is nothing to show, so that nothing moves. */
+export function createBar(name: string, label: string) {
+  const bar = h("i");
+  const progress = h(
+    "div",
+    { class: "pw-progress", role: "progressbar", "data-pw": name, "aria-label": label, "aria-valuemin": 0 },
+    bar,
+  );
+  return {
+    progress,
+    showBar(done: number, total: number, shown: boolean): void {
+      progress.classList.toggle("pw-idle", !shown);
+      progress.setAttribute("aria-valuemax", String(total));
+      progress.setAttribute("aria-valuenow", String(done));
+      bar.style.width = `${(100 * done) / Math.max(1, total)}%`;
+    },
+  };
 }

@@ -1,28 +1,26 @@
 /** The numbers of the cell under the pointer, or of the cell that the keys have reached. */
-import { flatIndex, kindOf, numbers, shortPlace, stateInWords } from "../grid/cells";
 import { h } from "./dom";
 import type { Hover } from "./grid";
 
 const OFFSET = 14;
 
-export function createTooltip(root: HTMLElement) {
+export function createTooltip(root: HTMLElement, signal: AbortSignal) {
   const element = h("div", { class: "pw-tooltip", "data-pw": "tooltip", "aria-hidden": "true", hidden: true });
+  let wanted: Hover = null;
+  let frame = 0;
+  signal.addEventListener("abort", () => cancelAnimationFrame(frame), { once: true });
 
-  return {
-    element,
-    show(hover: Hover): void {
-      element.hidden = hover === null;
-      if (!hover) return;
-      const { view, cell } = hover;
-      const index = flatIndex(view, cell);
-      const state = kindOf(view, index);
-      element.replaceChildren(
-        h("bdi", { class: "pw-tooltip-place" }, shortPlace(view, cell)),
-        ...numbers(view, cell).flatMap(([name, value]) => [h("span", {}, name), h("b", {}, value)]),
-        h("span", { class: `pw-tooltip-state pw-state-${state}` }, stateInWords(view, index)),
-      );
-      place(hover.x, hover.y);
-    },
+  const draw = () => {
+    frame = 0;
+    element.hidden = wanted === null;
+    if (!wanted) return;
+    const { tip, x, y } = wanted;
+    element.replaceChildren(
+      h("bdi", { class: "pw-tooltip-place" }, tip.place),
+      ...tip.numbers.flatMap(([name, value]) => [h("span", {}, name), h("b", {}, value)]),
+      h("span", { class: "pw-tooltip-state", hidden: tip.note === "" }, tip.note),
+    );
+    place(x, y);
   };
 
   /** Right and below the point, or on the other side where there is no room: hosts cut off what stands out. */
@@ -34,4 +32,13 @@ export function createTooltip(root: HTMLElement) {
     element.style.left = `${left + width > box.width ? Math.max(0, x - box.left - OFFSET - width) : left}px`;
     element.style.top = `${top + height > box.height ? Math.max(0, y - box.top - OFFSET - height) : top}px`;
   }
+
+  return {
+    element,
+    /** However many events come, it is drawn once for each frame. */
+    show(hover: Hover): void {
+      wanted = hover;
+      frame ||= requestAnimationFrame(draw);
+    },
+  };
 }

@@ -1,0 +1,104 @@
+/** What a pane draws of a view: as it is, hidden, or compared with the pinned one.  Pure. */
+import { flatIndex, selectedIn } from "./cells";
+import { remember } from "./memo";
+import type { GridView } from "./messages";
+import { autoLimit } from "./scale";
+import { differenceOf, hiddenSheet, sheetOf, unpatched } from "./sheets";
+import type { LabState } from "./state";
+import { below, comparable, pathTo, visitedCells } from "./tree";
+import type { Comparing, UiState } from "./ui";
+import type { GridContent } from "./view/grid";
+
+export interface PaneContent {
+  view: GridView;
+  grid: GridContent;
+  /** Recovery in the middle of the scale; 0 in a difference. */
+  middle: number;
+  unit: string;
+  /** What is compared; null where there is nothing to compare with. */
+  comparing: Comparing | null;
+  hidden: boolean;
+}
+
+export function createPaneContent() {
+  const sheet = remember(sheetOf);
+  const pinnedSheet = remember(sheetOf);
+  const difference = remember(differenceOf);
+  const hide = remember(hiddenSheet);
+  const auto = remember(autoLimit);
+  const selected = remember(selectedIn);
+  const visited = remember(visitedCells);
+
+  return (state: LabState, ui: UiState, view: GridView): PaneContent => {
+    const metric = metricLabel(state, view.metric);
+    const pinned = pinnedFor(state, view);
+    const comparing = pinned ? ui.comparing : null;
+    const hidden = isHidden(state, ui, view);
+    const plain = comparing === "pinned" && pinned ? pinnedSheet(pinned, metric) : sheet(view, metric);
+    const seen = comparing === "difference" && pinned ? difference(view, pinned) : plain;
+    const shown = hidden ? hide(seen) : { ...seen, id: view.id };
+    const key = limitKey(view, comparing);
+    return {
+      view,
+      hidden,
+      comparing,
+      middle: comparing === "difference" ? 0 : unpatched(view.direction),
+      unit: comparing === "difference" ? "difference of recovery" : "recovery",
+      grid: {
+        sheet: shown,
+        limit: ui.limits[key] ?? auto(seen.effect),
+        chosen: chosenIn(state, ui, view),
+        selected:
+          ui.dragged?.view === view.id ? new Set(ui.dragged.indices) : selected(view, state.selection?.cells ?? []),
+        visited: visited(state.views, view),
+        ring: ui.marks[view.id] ?? null,
+        strongCols: differing(state, view),
+        strongRow: markedRow(view),
+        ranked: ui.ranked,
+        stage: stageOf(view),
+        opens: hidden || view.steps.some((step) => step.reason === null),
+      },
+    };
+  };
+}
+
+export function limitKey(view: GridView, comparing: Comparing | null): string {
+  return comparing === "difference" ? `${view.id} difference` : view.id;
+}
+
+export function metricLabel(state: LabState, metric: string): string {
+  return state.lab?.metrics.find((one) => one.name === metric)?.label ?? metric;
+}
+
+/** The pinned grid, where it can be compared with this one. */
+export function pinnedFor(state: LabState, view: GridView): GridView | null {
+  const pinned = state.views.get(state.lab?.pinned ?? "");
+  return pinned?.kind === "grid" && comparable(pinned, view) ? pinned : null;
+}
+
+/** Values are hidden until the student has marked a cell. */
+export function isHidden(state: LabState, ui: UiState, view: GridView): boolean {
+  return (state.lab?.teach ?? false) && ui.marks[view.id] === undefined;
+}
+
+/** The cell that leads on to what is shown below, or else the one last chosen. */
+export function chosenIn({ views, current, open }: LabState, ui: UiState, view: GridView): number | null {
+  const asked = open.detail?.params.parent as { view: string; row: number | null; col: number | null } | undefined;
+  if (asked?.view === view.id) return flatIndex(view, asked);
+  const child = below(pathTo(views, current), view);
+  return (child && flatIndex(view, child.parent)) ?? ui.picked[view.id] ?? null;
+}
+
+function differing({ lab, pair }: LabState, view: GridView): readonly boolean[] {
+  const mine = view.cols.axis === "pos" && view.pair === lab?.pair && pair?.clean.length === view.cols.size;
+  return mine ? pair.differs : [];
+}
+
+function markedRow({ marked, rows }: GridView): number | null {
+  return marked?.row != null && marked.col === null && rows.size > 1 ? marked.row : null;
+}
+
+/** Changes when a list should be ranked anew: once there are numbers, and when all are final. */
+function stageOf({ cells, status }: GridView): string {
+  return status === "running" || status === "queued" ? (cells ? "running" : "empty") : status;
+}

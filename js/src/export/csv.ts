@@ -1,0 +1,32 @@
+/** A grid as CSV: one line for each cell. */
+
+export interface CsvGrid {
+  rows: { axis: string; labels: readonly string[] };
+  cols: { axis: string; labels: readonly string[] };
+  metric: string;
+  values: Float32Array;
+  recovery: Float32Array;
+  states: readonly string[];
+}
+
+/** Axis, index and label of row and column, the metric, the recovery, and how the cell is known.  RFC 4180. */
+export function toCsv({ rows, cols, metric, values, recovery, states }: CsvGrid): string {
+  const header = [rows.axis, `${rows.axis}_label`, cols.axis, `${cols.axis}_label`, metric, "recovery", "state"];
+  const lines = rows.labels.flatMap((rowLabel, row) =>
+    cols.labels.map((colLabel, col) => {
+      const i = row * cols.labels.length + col;
+      return [row, rowLabel, col, colLabel, number(values[i]), number(recovery[i]), states[i] ?? ""];
+    }),
+  );
+  return [header, ...lines].map((line) => line.map(field).join(",")).join("\r\n");
+}
+
+function number(value: number | undefined): string {
+  if (value === undefined || Number.isNaN(value)) return "";
+  return Number.isFinite(value) ? String(Number(value.toPrecision(7))) : value > 0 ? "inf" : "-inf";
+}
+
+function field(value: string | number): string {
+  const text = String(value);
+  return /[",\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}

@@ -1,0 +1,140 @@
+/** A grid as an SVG picture of its own, with title, labels, legend and the signs of its cells. */
+import { compact } from "../format";
+import { fillOf } from "../grid/paint";
+import { isTokens, kindAt, type Sheet } from "../grid/sheet";
+import type { Theme } from "../theme";
+import { visible } from "../tokens";
+
+export interface SvgContent {
+  sheet: Sheet;
+  title: string;
+  /** What was measured, in a line. */
+  caption: string;
+  limit: number;
+  middle: number;
+  theme: Pick<Theme, "scale" | "background" | "foreground" | "muted">;
+}
+
+const [TOP, GAP, FONT] = [34, 1, 11];
+/** Glyphs are about this wide. */
+const GLYPH = 6.6;
+/** Of a long list only the strongest are drawn. */
+const MOST_ROWS = 200;
+
+export function toSvg(content: SvgContent): string {
+  const { sheet, theme } = content;
+  const { rows, cols } = sheet;
+  const drawn = Math.min(rows.size, MOST_ROWS);
+  const labels = (axis: Sheet["rows"], count: number) => Array.from({ length: count }, (_, i) => text(axis, i));
+  const [rowLabels, colLabels] = [labels(rows, drawn), labels(cols, cols.size)];
+  const [w, h] = [clamp(700 / cols.size, 6, 40), clamp(420 / drawn, 8, 28)];
+  const left = 16 + Math.max(...rowLabels.map((label) => label.length)) * GLYPH;
+  const slanted = isTokens(cols.axis);
+  const below = slanted ? Math.max(...colLabels.map((label) => label.length)) * GLYPH * 0.85 + 14 : 22;
+  const up = rows.axis === "layer";
+  const y = (row: number) => TOP + (up ? drawn - 1 - row : row) * h;
+  const bottom = TOP + drawn * h;
+  const width = Math.max(left + cols.size * w + 16, 420);
+  const height = bottom + below + 44;
+
+  const tiles: string[] = [];
+  for (let row = 0; row < drawn; row++)
+    for (let col = 0; col < cols.size; col++) {
+      const index = row * cols.size + col;
+      const [x, top] = [left + col * w, y(row)];
+      tiles.push(rect(x, top, w - GAP, h - GAP, fillOf(sheet, index, theme, content.limit)));
+      tiles.push(sign(sheet, index, x, top, w - GAP, h - GAP, theme));
+    }
+  const [everyRow, everyCol] = [Math.ceil(13 / h), Math.ceil((slanted ? 12 : 20) / w)];
+  const rowTexts = rowLabels.map((label, row) =>
+    row % everyRow ? "" : words(left - 6, y(row) + h / 2 + 4, label, theme.muted, "end"),
+  );
+  const colTexts = colLabels.map((label, col) => {
+    if (col % everyCol) return "";
+    const x = left + (col + 0.5) * w;
+    if (!slanted) return words(x, bottom + 14, label, theme.muted, "middle");
+    return words(x, bottom + 8, label, theme.muted, "end", `transform="rotate(-56 ${r(x)} ${r(bottom + 8)})"`);
+  });
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${r(width)}" height="${r(height)}" viewBox="0 0 ${r(width)} ${r(height)}" font-family="system-ui, sans-serif" font-size="${FONT}">`,
+    `<title>${escaped(content.title)}</title>`,
+    rect(0, 0, width, height, theme.background),
+    `<g font-weight="600" font-size="13">${words(16, 20, content.title, theme.foreground, "start")}</g>`,
+    ...tiles,
+    ...rowTexts,
+    ...colTexts,
+    ...legend(content, 16, height - 34),
+    words(16, height - 8, content.caption, theme.muted, "start"),
+    "</svg>",
+  ].join("");
+}
+
+function legend({ theme, limit, middle }: SvgContent, x: number, y: number): string[] {
+  const [low, high] = [`≤ ${compact(middle - limit, 3)}`, `≥ ${compact(middle + limit, 3)}`];
+  const { stops } = theme.scale;
+  const colours = stops.map((c, i) => `<stop offset="${i / (stops.length - 1)}" stop-color="rgb(${c.join(",")})"/>`);
+  return [
+    `<defs><linearGradient id="scale">${colours.join("")}</linearGradient></defs>`,
+    words(x, y + 9, low, theme.muted, "start"),
+    rect(x + 56, y, 110, 10, "url(#scale)"),
+    words(x + 172, y + 9, high, theme.muted, "start"),
+  ];
+}
+
+function sign(
+  sheet: Sheet,
+  index: number,
+  x: number,
+  y: number,
+  w: number,
+  h: number,
+  { background, muted }: SvgContent["theme"],
+): string {
+  const [cx, cy, s] = [x + w / 2, y + h / 2, Math.min(w, h) * 0.27];
+  const path = (d: string, style: string) => `<path d="${d}" ${style}/>`;
+  switch (kindAt(sheet, index)) {
+    case "quiet":
+      return path(`M${r(x)} ${r(y)}h${r(w)}v${r(h)}h${r(-w)}z`, `fill="none" stroke="${background}" stroke-width="3"`);
+    case "pending":
+    case "hidden":
+      return rect(x, y, w, h, background) + rect(cx - 1, cy - 1, 2, 2, muted);
+    case "estimate":
+      return path(
+        `M${r(x)} ${r(y + h / 2)}L${r(x + w / 2)} ${r(y)}M${r(x)} ${r(y + h)}L${r(x + w)} ${r(y)}M${r(x + w / 2)} ${r(y + h)}L${r(x + w)} ${r(y + h / 2)}`,
+        `stroke="${background}" stroke-width="1.4" stroke-opacity="0.75"`,
+      );
+    case "infinite":
+      return path(`M${r(cx)} ${r(cy - s)}l${r(s)} ${r(s)}l${r(-s)} ${r(s)}l${r(-s)} ${r(-s)}z`, `fill="${background}"`);
+    case "unmeasurable": {
+      const cross = `M${r(cx - s)} ${r(cy - s)}l${r(2 * s)} ${r(2 * s)}m0 ${r(-2 * s)}l${r(-2 * s)} ${r(2 * s)}`;
+      return rect(x, y, w, h, background) + path(cross, `stroke="${muted}"`);
+    }
+    default:
+      return "";
+  }
+}
+
+function text(axis: Sheet["rows"], index: number): string {
+  return isTokens(axis.axis) ? visible(axis.label(index)) : axis.label(index);
+}
+
+function rect(x: number, y: number, w: number, h: number, fill: string): string {
+  return `<rect x="${r(x)}" y="${r(y)}" width="${r(w)}" height="${r(h)}" fill="${fill}"/>`;
+}
+
+function words(x: number, y: number, content: string, fill: string, anchor: string, more = ""): string {
+  return `<text x="${r(x)}" y="${r(y)}" fill="${fill}" text-anchor="${anchor}" ${more}>${escaped(content)}</text>`;
+}
+
+// characters that XML does not allow are shown by `visible` in tokens, and do not occur elsewhere
+function escaped(content: string): string {
+  return content.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
+}
+
+function r(value: number): number {
+  return Math.round(value * 100) / 100;
+}
+
+function clamp(value: number, low: number, high: number): number {
+  return Math.min(high, Math.max(low, value));
+}

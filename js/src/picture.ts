@@ -1,0 +1,16 @@
+/** The notebook also holds a picture of the last grid for readers without a kernel: hidden while the widget lives. */
+import type { LabState } from "./state";
+import type { Store } from "./store";
+
+export function hidePicture(el: HTMLElement, store: Store<LabState>, signal: AbortSignal): void {
+  const style = document.createElement("style");
+  const rule = () => {
+    const { link, lab } = store.state;
+    if (link !== "live" || !lab || style.isConnected) return;
+    style.textContent = `.patchwidget-picture[data-lab="${CSS.escape(lab.id)}"] { display: none !important; }`;
+    el.ownerDocument.head.append(style);
+  };
+  store.subscribe(rule, signal);
+  signal.addEventListener("abort", () => style.remove(), { once: true });
+  rule();
+}

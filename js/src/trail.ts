@@ -1,0 +1,67 @@
+/** The way down: at each view the cell that was chosen, and what can be asked there.  Pure. */
+
+import { knownAnswer } from "./actions";
+import { canonical } from "./canonical";
+import { cellOf, questionOf, stepsAt } from "./cells";
+import { chosenIn, isHidden, metricLabel } from "./content";
+import type { View } from "./messages";
+import type { Step } from "./protocol";
+import { axisOf, sheetOf, shortPlace } from "./sheets";
+import type { LabState } from "./state";
+import { below, pathTo } from "./tree";
+import type { UiState } from "./ui";
+
+export interface TrailStep {
+  step: Step;
+  /** It leads to what is shown. */
+  active: boolean;
+  disabled: boolean;
+}
+
+export interface TrailLine {
+  view: View;
+  index: number | null;
+  place: string;
+  value: string;
+  steps: TrailStep[];
+}
+
+/** A line for each view on the way of which a cell is chosen, or which has none to choose. */
+export function trail(state: LabState, ui: UiState): TrailLine[] {
+  const path = pathTo(state.views, state.current);
+  return path.flatMap((view) => {
+    const index = view.kind === "grid" ? chosenIn(state, ui, view) : null;
+    if (view.kind === "grid" && (index === null || index >= view.rows.size * view.cols.size)) return [];
+    const next = below(path, view);
+    const steps = stepsAt(view, index).map((step) => ({
+      step,
+      active: next !== null && canonical(next.question) === canonical(questionOf(view, index, step)),
+      disabled: step.reason !== null || (state.link === "stored" && !knownAnswer(state, view, index, step)),
+    }));
+    const offered = state.link === "stored" ? steps.filter((step) => !step.disabled) : steps;
+    return [{ view, index, steps: offered, ...words(state, ui, view, index) }];
+  });
+}
+
+function words(state: LabState, ui: UiState, view: View, index: number | null): { place: string; value: string } {
+  if (view.kind === "attention" || index === null) return { place: view.crumb, value: "" };
+  const place = shortPlace({ rows: axisOf(view.rows), cols: axisOf(view.cols) }, cellOf(view, index));
+  if (isHidden(state, ui, view)) return { place, value: "" };
+  const [recovery] = sheetOf(view, metricLabel(state, view.metric)).tip(index).numbers;
+  return { place, value: recovery?.[1] ?? "" };
+}
+
+/** The texts of the breadcrumb: each view by its name, the cell it was opened at in front. */
+export function crumbs(state: LabState): { view: View; text: string }[] {
+  const path = pathTo(state.views, state.current);
+  return path.map((view) => {
+    const parent = state.views.get(view.parent?.view ?? "");
+    const cell = view.parent;
+    if (parent?.kind !== "grid" || cell?.row == null || cell.col === null) return { view, text: view.crumb };
+    const place = shortPlace(
+      { rows: axisOf(parent.rows), cols: axisOf(parent.cols) },
+      { row: cell.row, col: cell.col },
+    );
+    return { view, text: `${place} › ${view.crumb}` };
+  });
+}

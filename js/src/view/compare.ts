@@ -1,0 +1,47 @@
+/** Pin a grid, and see another beside it: itself, the pinned one, or the difference of both. */
+import type { Actions } from "../actions";
+import type { PaneContent } from "../content";
+import type { GridView } from "../messages";
+import type { LabState } from "../state";
+import type { Store } from "../store";
+import type { Comparing, UiState } from "../ui";
+import { settingText } from "../wording";
+import { h, setText, toggle } from "./dom";
+import { createSegments } from "./segments";
+
+export function createCompare(prefix: string, actions: Pick<Actions, "pin">, ui: Store<UiState>, signal: AbortSignal) {
+  const pin = h("button", { type: "button", class: "pw-quiet", "data-pw": `${prefix}pin` });
+  const segments = createSegments<Comparing>(
+    "what to see",
+    [
+      { name: "difference", text: "difference", title: "recovery of this grid minus that of the pinned one" },
+      { name: "this", text: "this" },
+      { name: "pinned", text: "pinned" },
+    ],
+    (comparing) => ui.update((now) => ({ ...now, comparing })),
+    signal,
+  );
+  const element = h("span", { class: "pw-compare" }, segments.element, pin);
+  let pinned: string | null = null;
+  let view: GridView | null = null;
+  pin.addEventListener("click", () => view && actions.pin(pinned === null ? view.id : null), { signal });
+
+  return {
+    element,
+    show(state: LabState, content: PaneContent, other: GridView | null): void {
+      view = content.view;
+      const known = state.views.get(state.lab?.pinned ?? "");
+      pinned = known?.id ?? null;
+      const isThis = pinned === view.id;
+      setText(pin, pinned === null ? "Pin" : "Unpin");
+      pin.setAttribute("aria-pressed", String(isThis));
+      pin.title = known
+        ? `pinned: ${known.title}, ${settingText(known)}`
+        : "keep this grid, to see the difference of another to it";
+      toggle(pin, pinned === null || isThis || other !== null);
+      toggle(segments.element, other !== null && !content.hidden);
+      segments.element.title = other ? `pinned: ${other.title}, ${settingText(other)}` : "";
+      segments.show(content.comparing);
+    },
+  };
+}

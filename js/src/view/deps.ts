@@ -1,0 +1,18 @@
+/** What the parts of the panel are given. */
+import type { Actions } from "../actions";
+import type { Store } from "../store";
+import type { Theme } from "../theme";
+import type { UiState } from "../ui";
+import type { Hover } from "./grid";
+
+export interface Deps {
+  actions: Actions;
+  ui: Store<UiState>;
+  hover(hover: Hover): void;
+  /** The host's colours have been read. */
+  theme(theme: Theme): void;
+  /** The colours as they are. */
+  colours(): Theme | null;
+  /** Says something aloud. */
+  say(text: string): void;
+}

@@ -1,0 +1,133 @@
+/** All steps so far as a tree: each is shown again by a click, without computing. */
+import type { Actions } from "../actions";
+import { isHidden } from "../content";
+import type { View } from "../messages";
+import type { LabState } from "../state";
+import type { Theme } from "../theme";
+import { crumbs } from "../trail";
+import { childrenOf, roots } from "../tree";
+import type { UiState } from "../ui";
+import { settingText } from "../wording";
+import { h, toggle } from "./dom";
+import { paintThumbnail } from "./thumbnail";
+
+type Node = { view: View; depth: number; text: string };
+
+export function createHistory(actions: Pick<Actions, "show">, colours: () => Theme | null, signal: AbortSignal) {
+  const tree = h("ul", { class: "pw-tree", role: "tree", "aria-label": "steps so far", "data-pw": "history" });
+  const element = h("section", { class: "pw-history" }, h("h4", { class: "pw-heading" }, "Steps"), tree);
+  const items = () => [...tree.children] as HTMLElement[];
+  let drawn = "";
+
+  tree.addEventListener(
+    "click",
+    (event) => {
+      const id = (event.target as Element).closest<HTMLElement>("[role=treeitem]")?.dataset.view;
+      if (id) actions.show(id);
+    },
+    { signal },
+  );
+  tree.addEventListener(
+    "keydown",
+    (event) => {
+      const all = items();
+      const at = all.findIndex((item) => item.matches(":focus"));
+      const depth = (i: number) => Number(all[i]?.getAttribute("aria-level"));
+      const parent = all
+        .slice(0, Math.max(0, at))
+        .map((_, i) => depth(i) < depth(at))
+        .lastIndexOf(true);
+      const moves: Record<string, number> = {
+        ArrowDown: at + 1,
+        ArrowUp: at - 1,
+        ArrowLeft: parent,
+        ArrowRight: depth(at + 1) > depth(at) ? at + 1 : at,
+        Home: 0,
+        End: all.length - 1,
+      };
+      const to = moves[event.key];
+      if (to === undefined && event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      event.stopPropagation();
+      if (to === undefined) all[at]?.click();
+      else focusItem(all, to);
+    },
+    { signal },
+  );
+
+  return {
+    element,
+    show(state: LabState, ui: UiState): void {
+      const nodes = flat(state);
+      toggle(element, nodes.length > 0);
+      const theme = colours();
+      const key = JSON.stringify([
+        nodes.map(({ view, depth, text }) => [
+          view.id,
+          depth,
+          text,
+          view.status,
+          view.kept,
+          isHidden(state, ui, view as never),
+        ]),
+        state.current,
+        state.lab?.pinned,
+        theme?.background,
+      ]);
+      if (key === drawn) return;
+      drawn = key;
+      const had = items().findIndex((item) => item.matches(":focus"));
+      tree.replaceChildren(...nodes.map((node) => treeItem(node, state, ui, theme)));
+      const at = items().findIndex((item) => item.dataset.view === state.current);
+      for (const [i, item] of items().entries()) item.tabIndex = i === Math.max(0, at) ? 0 : -1;
+      if (had >= 0) focusItem(items(), had);
+    },
+  };
+}
+
+function focusItem(items: HTMLElement[], to: number): void {
+  const item = items[to];
+  if (!item) return;
+  for (const one of items) one.tabIndex = one === item ? 0 : -1;
+  item.focus();
+}
+
+/** Depth first, oldest first. */
+function flat(state: LabState): Node[] {
+  const several = new Set([...state.views.values()].map((view) => view.pair)).size > 1;
+  const visit = (view: View, depth: number): Node[] => {
+    const path = crumbs({ ...state, current: view.id }).at(-1);
+    const pair = several ? `${state.lab?.pairs[view.pair]?.label ?? ""} · ` : "";
+    const text = depth === 0 ? `${pair}${settingText(view)}` : (path?.text ?? view.crumb);
+    return [{ view, depth, text }, ...childrenOf(state.views, view.id).flatMap((child) => visit(child, depth + 1))];
+  };
+  return roots(state.views).flatMap((view) => visit(view, 0));
+}
+
+const signs: Partial<Record<View["status"], string>> = {
+  cancelled: "stopped",
+  failed: "failed",
+  running: "…",
+  queued: "…",
+};
+
+function treeItem({ view, depth, text }: Node, state: LabState, ui: UiState, theme: Theme | null): HTMLElement {
+  const canvas = h("canvas", { class: "pw-thumbnail", width: 32, height: 20, "aria-hidden": "true" });
+  const hidden = view.kind === "grid" && isHidden(state, ui, view);
+  if (theme && !hidden) paintThumbnail(canvas, view, theme);
+  const notes = [signs[view.status], view.id === state.lab?.pinned ? "pinned" : ""].filter(Boolean).join(" · ");
+  return h(
+    "li",
+    {
+      role: "treeitem",
+      "data-view": view.id,
+      "aria-level": depth + 1,
+      "aria-selected": String(view.id === state.current),
+      title: `${view.title}, ${settingText(view)}`,
+      style: `--depth:${depth}`,
+    },
+    canvas,
+    h("bdi", { class: "pw-tree-text" }, text),
+    h("span", { class: "pw-muted" }, notes),
+  );
+}

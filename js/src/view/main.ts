@@ -1,0 +1,49 @@
+/** The main grid with its heading. */
+import { defaultStep } from "../cells";
+import type { LabState } from "../state";
+import { shownAt } from "../tree";
+import type { Deps } from "./deps";
+import { h, setText } from "./dom";
+import type { By } from "./grid-input";
+import { createPane } from "./pane";
+
+/** `opened` hears of a cell that was opened, `leave` of Escape: false where there is nothing to leave. */
+export function createMain(deps: Deps, opened: (by: By) => void, leave: () => boolean, signal: AbortSignal) {
+  const pane = createPane(
+    {
+      prefix: "",
+      maxCellWidth: 44,
+      onLeave: leave,
+      onOpen(view, index, by) {
+        const step = defaultStep(view, index);
+        if (!step) return;
+        deps.actions.take(step, view, index);
+        opened(by);
+      },
+    },
+    deps,
+    signal,
+  );
+  const heading = h("h4", { class: "pw-title" });
+  const element = h(
+    "section",
+    { class: "pw-main", "aria-label": "main grid" },
+    h("div", { class: "pw-head" }, heading, ...pane.tools),
+    ...pane.notes,
+    pane.prediction,
+    pane.grid.element,
+    pane.legend,
+    pane.checks,
+    pane.explain,
+  );
+  return {
+    element,
+    focus: () => pane.focus(),
+    show(state: LabState): void {
+      const { main } = shownAt(state.views, state.current);
+      setText(heading, main?.title ?? "");
+      element.style.setProperty("--pw-cells", String((main?.cols.size ?? 14) * 30));
+      pane.show(state, main, state.problems.main);
+    },
+  };
+}

@@ -1,0 +1,43 @@
+/** Predict first: asks for a cell, and tells how the prediction compares. */
+
+import { cellOf } from "../cells";
+import type { PaneContent } from "../content";
+import { shortPlace } from "../sheets";
+import type { LabState } from "../state";
+import { judge } from "../teach";
+import type { UiState } from "../ui";
+import { h, setText, toggle } from "./dom";
+
+export function createPrediction(signal: AbortSignal, again: () => void) {
+  const text = h("span", { role: "status" });
+  const retry = h("button", { type: "button", class: "pw-quiet" }, "Hide again");
+  retry.addEventListener("click", again, { signal });
+  const element = h("p", { class: "pw-prediction", "data-pw": "prediction" }, text, retry);
+
+  return {
+    element,
+    show({ lab }: LabState, { marks }: UiState, { hidden, view, grid }: PaneContent): void {
+      toggle(element, lab?.teach ?? false);
+      toggle(retry, !hidden);
+      if (hidden)
+        setText(text, "Where is the effect largest? Mark one cell: click it, or go there by arrows and press Enter.");
+      else if (marks[view.id] !== undefined) setText(text, verdict(grid.sheet, marks[view.id] as number));
+    },
+  };
+}
+
+type Judged = PaneContent["grid"]["sheet"];
+
+function verdict(sheet: Judged, marked: number): string {
+  const place = (index: number) => shortPlace(sheet, cellOf(sheet, index));
+  const judged = judge(sheet.effect, marked);
+  if (!judged) return `You marked ${place(marked)}, which has no value yet.`;
+  const mine = `You marked ${place(marked)}: ${value(sheet, marked)}`;
+  if (judged.rank === 1) return `${mine}, the largest effect of all ${judged.of}.`;
+  return `${mine}, number ${judged.rank} of ${judged.of}. The largest is ${place(judged.best)}: ${value(sheet, judged.best)}.`;
+}
+
+function value(sheet: Judged, index: number): string {
+  const [first] = sheet.tip(index).numbers;
+  return first ? first.join(" ") : "no value";
+}

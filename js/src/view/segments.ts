@@ -1,0 +1,33 @@
+/** A row of buttons of which one is pressed. */
+import { h, setText } from "./dom";
+
+export interface Segment<T extends string> {
+  name: T;
+  text: string;
+  title?: string;
+}
+
+export function createSegments<T extends string>(
+  label: string,
+  segments: readonly Segment<T>[],
+  choose: (name: T) => void,
+  signal: AbortSignal,
+) {
+  const buttons = segments.map(({ name, text, title }) =>
+    h("button", { type: "button", "data-name": name, title, "aria-pressed": "false" }, text),
+  );
+  const element = h("span", { class: "pw-segments", role: "group", "aria-label": label }, ...buttons);
+  buttons.forEach((button, i) => {
+    button.addEventListener("click", () => choose((segments[i] as Segment<T>).name), { signal });
+  });
+  return {
+    element,
+    show(chosen: T | null, texts: Partial<Record<T, string>> = {}): void {
+      buttons.forEach((button, i) => {
+        const { name, text } = segments[i] as Segment<T>;
+        button.setAttribute("aria-pressed", String(name === chosen));
+        setText(button, texts[name] ?? text);
+      });
+    },
+  };
+}

@@ -1,0 +1,101 @@
+/** Several cells at once: what they do together, and how that compares with each alone. */
+import type { Actions } from "../actions";
+import { signed } from "../format";
+import type { Outcome, Patch, Selection } from "../protocol";
+import type { LabState } from "../state";
+import { visible } from "../tokens";
+import { h, memo, toggle } from "./dom";
+
+/** So many patches are told one by one. */
+const MOST = 6;
+
+export function createSelection(actions: Pick<Actions, "select">, signal: AbortSignal) {
+  const clear = h("button", { type: "button", class: "pw-quiet", "data-pw": "select-none" }, "Clear");
+  clear.addEventListener("click", () => actions.select([]), { signal });
+  const body = h("div", { class: "pw-selection-body" });
+  const title = h("b");
+  const element = h(
+    "section",
+    { class: "pw-card pw-selection", "data-pw": "select-effect", "aria-label": "effect of the selection" },
+    h("h4", { class: "pw-heading" }, title, clear),
+    body,
+  );
+  const show = memo(({ selection, tokens, hidden }: { selection: Selection; tokens: string[]; hidden: boolean }) => {
+    const { cells } = selection;
+    title.textContent = cells.length === 1 ? "1 cell selected" : `${cells.length} cells selected`;
+    body.replaceChildren(
+      ...(hidden ? [h("p", { class: "pw-muted" }, "Hidden until you have predicted.")] : contents(selection, tokens)),
+    );
+  });
+
+  return {
+    element,
+    show({ selection, pair }: LabState, hidden: boolean): void {
+      toggle(element, (selection?.cells.length ?? 0) > 0);
+      if (selection) show({ selection, tokens: pair?.corrupted ?? [], hidden });
+    },
+  };
+}
+
+function contents(
+  { cells, status, joint, parts, synergy, explain, message, hint }: Selection,
+  tokens: string[],
+): Node[] {
+  if (status === "failed")
+    return [h("p", { class: "pw-field-error", role: "alert" }, [message, hint].filter(Boolean).join(" "))];
+  const sum = parts?.reduce((total, part) => total + (part.effect ?? Number.NaN), 0);
+  const rows: [string, number | null | undefined, string][] = [
+    ["together", joint?.effect, "pw-joint"],
+    ...(cells.length > 1
+      ? ([
+          ["sum of each alone", sum, ""],
+          ["synergy", synergy, "pw-synergy"],
+        ] as [string, number | null | undefined, string][])
+      : []),
+  ];
+  const items = cells
+    .slice(0, MOST)
+    .map((patch, i) => h("li", {}, h("bdi", {}, patchText(patch, tokens)), effect(parts?.[i])));
+  return [
+    h(
+      "dl",
+      { class: "pw-effects" },
+      ...rows.flatMap(([name, value, style]) => [h("dt", {}, name), h("dd", { class: style }, number(value))]),
+    ),
+    h(
+      "ol",
+      { class: "pw-patches" },
+      ...items,
+      ...(cells.length > MOST ? [h("li", { class: "pw-muted" }, `and ${cells.length - MOST} more`)] : []),
+    ),
+    h(
+      "p",
+      { class: "pw-muted pw-small-text" },
+      status === "cancelled" ? "Stopped before it was measured." : (explain ?? ""),
+    ),
+  ];
+}
+
+function effect(outcome: Outcome | undefined): HTMLElement {
+  return h("span", { class: "pw-muted" }, number(outcome?.effect));
+}
+
+function number(value: number | null | undefined): string {
+  return value === undefined || value === null ? "…" : signed(value, 2);
+}
+
+/** {site: "z", layer: 9, head: 6, pos: 13} -> "z 9.6 · ·to (13)" */
+export function patchText({ site, ...patch }: Patch, tokens: readonly string[]): string {
+  const { layer, head, pos, src_pos, neuron, ...others } = patch;
+  const unit = [layer, head].filter((part) => part !== undefined).join(".");
+  const token = (position: string | number) => `${visible(tokens[Number(position)] ?? "")} (${position})`;
+  return [
+    [site, unit].filter((part) => part !== "").join(" "),
+    neuron === undefined ? "" : `neuron ${neuron}`,
+    pos === undefined ? "" : token(pos),
+    src_pos === undefined ? "" : `to ${token(src_pos)}`,
+    ...Object.entries(others).map(([name, value]) => `${name} ${value}`),
+  ]
+    .filter(Boolean)
+    .join(" · ");
+}

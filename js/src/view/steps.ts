@@ -1,0 +1,62 @@
+/** What can be asked at each chosen cell on the way down: the next finer questions, as buttons. */
+import type { Actions } from "../actions";
+import type { LabState } from "../state";
+import { type TrailLine, trail } from "../trail";
+import type { UiState } from "../ui";
+import { h } from "./dom";
+
+export function createSteps(actions: Pick<Actions, "take" | "show">, signal: AbortSignal) {
+  const element = h("div", { class: "pw-steps", "data-pw": "steps", role: "group", "aria-label": "look closer" });
+  let lines: TrailLine[] = [];
+  let drawn = "";
+  element.addEventListener(
+    "click",
+    (event) => {
+      const button = (event.target as Element).closest<HTMLElement>("button[data-line]");
+      const line = lines[Number(button?.dataset.line)];
+      const step = line?.steps[Number(button?.dataset.at)];
+      if (!line || !step || step.disabled) return;
+      actions.take(step.step, line.view, line.index);
+    },
+    { signal },
+  );
+
+  return {
+    element,
+    show(state: LabState, ui: UiState): void {
+      lines = trail(state, ui).filter(({ steps }) => steps.length > 0);
+      const key = JSON.stringify(
+        lines.map(({ view, index, place, value, steps }) => [view.id, index, place, value, steps]),
+      );
+      if (key === drawn) return;
+      drawn = key;
+      element.replaceChildren(...lines.map(line));
+    },
+  };
+}
+
+function line({ place, value, steps }: TrailLine, at: number): HTMLElement {
+  const buttons = steps.map(({ step, active, disabled }, i) =>
+    h(
+      "button",
+      {
+        type: "button",
+        class: "pw-step",
+        "data-step": step.method,
+        "data-line": at,
+        "data-at": i,
+        "aria-pressed": String(active),
+        "aria-disabled": disabled && "true",
+        title: step.reason ?? step.text,
+      },
+      step.label,
+    ),
+  );
+  return h(
+    "div",
+    { class: "pw-step-line" },
+    h("bdi", { class: "pw-step-place" }, place),
+    h("b", { class: "pw-step-value" }, value),
+    h("span", { class: "pw-step-buttons" }, ...buttons),
+  );
+}
