@@ -43,17 +43,13 @@ class PackedExecutor:
         bases: the recordings of the base prompts; cells name them by number.
         measures: one per base.
         max_rows: how many rows may travel together in one walk.
-        first_rows: how many in the first walk; twice as many in each one after. Small, the first values are there soon; None for `max_rows`.
 
     Attributes:
         missed: (site, layer) pairs that were to be patched and that the model never passed.
     """
 
-    def __init__(
-        self, model: Model, bases: Sequence[Recording], measures: Sequence[Measure], max_rows: int = 512, first_rows: int | None = None
-    ) -> None:
-        self.model, self.bases, self.measures = model, bases, measures
-        self.max_rows, self.first_rows = max_rows, first_rows
+    def __init__(self, model: Model, bases: Sequence[Recording], measures: Sequence[Measure], max_rows: int = 512) -> None:
+        self.model, self.bases, self.measures, self.max_rows = model, bases, measures, max_rows
         self.missed: set[tuple[str, int]] = set()
         lengths = [base.length for base in bases]
         self._offsets = [0, *accumulate(lengths)]
@@ -72,11 +68,10 @@ class PackedExecutor:
     def _chunks(self, plans: Sequence[Planned]) -> list[list[int]]:
         """Cells that travel together: neighbours by entry layer, since a walk begins at its first cell's layer, up to the rows allowed."""
         chunks: list[list[int]] = []
-        allowed, rows = self.first_rows or self.max_rows, 0
+        rows = self.max_rows
         for plan in sorted(plans, key=lambda plan: (plan.layer, plan.cell.base, plan.start)):
             needed = self.measures[plan.cell.base].last + 1 - plan.start
-            if not chunks or rows + needed > allowed:
-                allowed = min(self.max_rows, 2 * allowed) if chunks else allowed
+            if not chunks or rows + needed > self.max_rows:
                 chunks.append([])
                 rows = 0
             chunks[-1].append(plan.number)

@@ -48,6 +48,8 @@ class Runs:
         prompts, pairs: the pairs as given, and as tokens; `several` tells whether a list was given.
         base, source: which run is patched and which run the patches come from: "clean" or "corrupted".
         measures: one per pair.
+        most_rows: no more rows than this travel together, even where there is memory for more: batches then come more often. None for as many
+            as are of use.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Runs:
         self._values: dict[tuple[str, int], list[float]] = {}
         self._parities: dict[int, Check] = {}
         self._feed, self._answer_pos = feed, answer_pos
+        self.most_rows: int | None = None
         self.max_memory = None if max_memory is None else _bytes(max_memory)
         self.measures = [self._measure_of(i) for i in range(len(self.pairs))]
 
@@ -188,18 +191,16 @@ class Runs:
 
     def _rows_at_once(self, pairs: Sequence[int]) -> int:
         """How many rows may travel together within `max_memory`, or within a quarter of what is free."""
-        length = max(self.length(pair) for pair in pairs)
-        if self.max_memory is None:
-            return max(length, rows_within(self.model, length, free_memory(self.model.device) // 4))
-        held = size_of(self._recordings.values())
-        rows = rows_within(self.model, length, self.max_memory - held)
-        if rows < length:
+        length, held = max(self.length(pair) for pair in pairs), size_of(self._recordings.values())
+        budget = free_memory(self.model.device) // 4 if self.max_memory is None else self.max_memory - held
+        rows = rows_within(self.model, length, budget)
+        if rows < length and self.max_memory is not None:
             needed = held + length * bytes_per_row(self.model, length)
             raise PatchError(
                 f"max_memory is {_shown(self.max_memory)}, and the recorded runs and a single cell need up to {_shown(needed)}.",
                 "Allow more, patch fewer pairs at once, or use shorter prompts.",
             )
-        return rows
+        return max(length, min(rows, self.most_rows or rows))
 
     def _worst_parity(self, pairs: Iterable[int]) -> Check:
         for pair in pairs:
