@@ -6,31 +6,67 @@ from typing import Any
 from patchwidget.errors import PatchError
 
 from . import protocol
+from .bench import Bench, Setting
+from .catalog import DIRECTIONS, describe_metrics
 from .protocol import Message
 
 logger = logging.getLogger("patchwidget")
 
 
-def describe_lab(experiment: Any, site: str, waits: str | None) -> Message:
-    """What is measured, on what; `waits` is a sentence where the kernel can't answer while a cell runs."""
+def describe_lab(bench: Bench, setting: Setting) -> Message:
+    """What is measured, and what could be."""
+    model = bench.model
     return {
-        "model": experiment.model.name,
-        "site": site,
-        "metric": experiment.metric_name,
-        "direction": experiment.direction,
-        "waits": waits,
+        "model": model.name,
+        "pair": setting.pair,
+        "site": setting.site,
+        "metric": setting.metric,
+        "direction": setting.direction,
+        "pairs": [describe_prompts(pair) for pair in bench.prompts],
+        "edit": None if model.tokenizer is not None else f"{model.name} has no tokenizer, so prompts can't be typed.",
+        "metrics": describe_metrics(bench, setting.pair),
+        "directions": DIRECTIONS,
+    }
+
+
+def describe_prompts(prompts: Any) -> Message:
+    """A pair as it was given, for the menu and to be edited: texts, or None where it was given otherwise."""
+    both_texts = isinstance(prompts.clean, str) and isinstance(prompts.corrupted, str)
+    clean = prompts.clean if both_texts else None
+    return {
+        "label": clean or "a pair given as tokens",
+        "clean": clean,
+        "corrupted": prompts.corrupted if both_texts else None,
+        "answer": prompts.answer if isinstance(prompts.answer, str | int) else None,
+        "distractor": prompts.distractor if isinstance(prompts.distractor, str | int) else None,
     }
 
 
 def describe_pair(pair: Any) -> Message:
-    """Both prompts, token by token."""
+    """Both prompts of a `TokenPair`, token by token and side by side."""
+    columns = side_by_side(pair)
     return {
         "clean": list(pair.clean_tokens),
         "corrupted": list(pair.corrupted_tokens),
-        "differs": [bool(differs) for differs in pair.differs],
+        "columns": columns,
+        "differs": [i is None or j is None or pair.differs[i] for i, j in columns],
         "answer": pair.answer_text,
         "distractor": pair.distractor_text,
     }
+
+
+def side_by_side(pair: Any) -> list[list[int | None]]:
+    """Which position of the clean prompt stands over which of the corrupted one; None for a gap."""
+    partner = dict(zip(*pair.correspondence, strict=True))
+    matched = set(partner.values())
+    columns: list[list[int | None]] = []
+    shown = 0
+    for i in range(len(pair.clean_tokens)):
+        if i in partner:
+            columns += [[None, j] for j in range(shown, partner[i]) if j not in matched]
+            shown = max(shown, partner[i] + 1)
+        columns.append([i, partner.get(i)])
+    return columns + [[None, j] for j in range(shown, len(pair.corrupted_tokens)) if j not in matched]
 
 
 def describe_baselines(baselines: Any) -> Message | None:
@@ -43,7 +79,7 @@ def describe_baselines(baselines: Any) -> Message | None:
 def describe_error(error: BaseException, request: str | None, view: str | None = None) -> Message:
     """An error as the page shows it; one that the user did not cause is logged with its traceback."""
     if isinstance(error, PatchError):
-        return protocol.error(error.message, error.hint, request, view)
+        return protocol.error(error.message, error.hint, request, view, getattr(error, "field", None))
     logger.error("The widget met an error", exc_info=error)
     return protocol.error(
         f"Something went wrong inside the kernel: {type(error).__name__}: {error}".rstrip(": "),

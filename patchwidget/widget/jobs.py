@@ -1,46 +1,101 @@
-"""The work behind each view, as generators that yield between batches: what the runner steps through."""
+"""The work behind what a lab shows, as generators that yield between batches: what the runner steps through."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from functools import partial
 from typing import Any
 
+from patchwidget.errors import PatchError
+
+from . import protocol
+from .selection import Selection
 from .session import Session
-from .views import AttentionView, GridView
+from .typed import TypedPair
+from .views import AttentionView, GridView, View
+from .work import Work
 
-RANKS = {"attention": 0, "heads": 1, "main": 2}
-"""The finer the question, the sooner it is answered: it is the one just asked, and the quickest."""
+SELECTION, PREVIEW, DETAIL, MAIN = 0, 1, 2, 3
+"""Ranks. The finer the question, the sooner it is answered: it is the one just asked, and the quickest."""
+
+Batches = Generator[None, None, None]
 
 
-def measure_main(session: Session, view: GridView) -> Generator[None, None, None]:
-    """Both runs, then the lab's own sweep."""
-    session.know_baselines(session.experiment.baselines)
+def fill(session: Session, view: View) -> tuple[int, Batches]:
+    """What fills a view, and its rank."""
+    if isinstance(view, AttentionView):
+        return DETAIL, _read_attention(session, view)
+    assert isinstance(view, GridView)  # noqa: S101  for the type checker
+    return DETAIL if view.parent else MAIN, _measure(session, view)
+
+
+def _measure(session: Session, view: GridView) -> Batches:
+    """Both runs, then the view's sweeps."""
+    setting = view.question.setting
+    session.know_baselines(setting, session.bench.experiment(setting).baselines)
     yield
-    yield from _fill(session, view, session.experiment.start(session.site))
+    pace = Pace()
+    for work in view.work:
+        yield from _sweep(session, view, work, pace)
+    session.complete(view)
 
 
-def measure_heads(session: Session, view: GridView) -> Generator[None, None, None]:
-    """`z` of every head of every layer at the view's position."""
-    yield from _fill(session, view, session.experiment.start("z", positions=[view.pos]))
+def _sweep(session: Session, view: GridView, work: Work, pace: "Pace") -> Batches:
+    resumed, known = time.perf_counter(), view.done
+    for sweep in _batches(work):
+        seconds = time.perf_counter() - resumed
+        session.advance(view, sweep.result, work.places, pace.seconds_left(view.total - view.done))
+        pace.count(view.done - known, seconds)
+        yield
+        resumed, known = time.perf_counter(), view.done
+        final = sweep
+    session.take_final(view, final.result, work.places)
 
 
-def read_attention(session: Session, view: AttentionView) -> Generator[None, None, None]:
-    """One row of attention in both runs."""
-    session.complete(view, session.experiment.attention(view.layer, view.head, view.pos))
+def _batches(work: Work) -> Iterator[Any]:
+    """The sweep, after each of its batches. Where it can't be estimated first (a metric without a gradient), it is exact from the start."""
+    sweep = work.start()
+    try:
+        batches = iter(sweep)
+        try:
+            next(batches, None)
+        except PatchError:
+            sweep.close()
+            sweep = work.start(plain=True)
+            batches = iter(sweep)
+        yield sweep
+        for _ in batches:
+            yield sweep
+    finally:
+        sweep.close()
+
+
+def _read_attention(session: Session, view: AttentionView) -> Batches:
+    """Where a head looks in both runs."""
+    experiment = session.bench.experiment(view.question.setting)
+    session.complete(view, experiment.attention(view.layer, view.head, view.pos))
     yield from ()
 
 
-def _fill(session: Session, view: GridView, sweep: Any) -> Generator[None, None, None]:
-    pace = Pace()
-    try:
-        resumed = time.perf_counter()
-        for batch in sweep:
-            pace.count(len(batch.index), time.perf_counter() - resumed)
-            session.advance(view, sweep, batch.index, pace.seconds_left(view.total - sweep.done))
-            yield
-            resumed = time.perf_counter()
-    finally:
-        sweep.close()
-    session.complete(view, sweep.result)
+def measure_selection(session: Session, selection: Selection) -> Batches:
+    """The joint effect of the selected cells, then each by itself."""
+    assert selection.setting  # noqa: S101  for the type checker
+    experiment = session.bench.experiment(selection.setting)
+    session.know_selection(selection, status="running")
+    joint, noise_floor = selection.measure_joint(experiment)
+    session.know_selection(selection, joint=joint, noise_floor=noise_floor)
+    parts = []
+    for part in selection.measure_parts(experiment, joint, session.grids(selection.setting)):
+        parts.append(part)
+        yield
+    session.know_selection(selection, parts=parts, status="done")
+
+
+def preview_pair(session: Session, request: str, fields: protocol.Message) -> Batches:
+    """What typed prompts would be."""
+    typed = TypedPair(session.bench.model, **fields)
+    for told in typed.describe(partial(session.bench.try_pair, metric=session.setting.metric)):
+        session.post(protocol.preview(request, told))
+        yield
 
 
 class Pace:

@@ -1,14 +1,11 @@
 """PatchLab: the widget itself. It ties the parts together and has no logic of its own.
 
-    page -> _handle_msg -> Session (what is true) -> Worker (jobs, batch by batch) -> Session -> Publisher -> page
-
-Handlers only open a view and submit its job: they may run in the main thread or in a subshell's, beside a running cell.
+page -> _handle_msg -> Desk -> Session (what is true) -> Worker (jobs, batch by batch) -> Session -> Publisher -> page
 """
 
 import html
 import logging
 import time
-from collections.abc import Generator
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
@@ -19,19 +16,25 @@ import traitlets
 
 from patchwidget.errors import PatchError
 
-from . import jobs, protocol
+from . import protocol
+from .bench import Bench, Setting
 from .descriptors import describe_error
+from .desk import Desk
+from .export import as_stored, write_html
 from .kernel import answer_where_asked, waits_for_cells
+from .picture import Picture
 from .publisher import Publisher
-from .runner import Job, worker_of
+from .runner import worker_of
+from .script import code_of_view
+from .selection import as_cells
 from .session import Session
-from .views import View
 
 logger = logging.getLogger("patchwidget")
 logger.addHandler(logging.NullHandler())
 
 _STATIC = Path(__file__).parent / "static"
 _WIDGET_OPTIONS = {"layout", "tabbable", "tooltip"}
+_STORED_BYTES = 200_000
 
 
 def _bundled(name: str) -> Path | str:
@@ -45,16 +48,22 @@ class PatchLab(anywidget.AnyWidget):
 
     Args:
         model: a `Model`; or an `Experiment`, which brings its own pair, metric and direction.
-        pair: the `PromptPair`; left out where an Experiment is given.
-        site: what the main grid patches, e.g. "resid_pre".
+        pair: the `PromptPair`, or several to choose from; left out where an Experiment is given.
+        site: what the main grid patches, e.g. "resid_pre" (layers and tokens) or "z" (layers and heads).
         metric: "logit_diff", or a function of logits [cells, vocab] that gives one number per cell.
         direction: "denoise" patches the clean run's activations into the corrupted run, "noise" the reverse.
+        teach: begin with values hidden until a cell has been marked ("predict first").
 
-    The sweep begins when the lab is first shown (or waited for). These traits can be observed, in a thread of the widget's:
+    The sweep begins when the lab is first shown (or waited for). These traits can be observed, in a thread of the widget's, and the first
+    five also be set:
 
+    - `site`, `metric` (a name; or a function), `direction`: what the main grid measures.
+    - `selection`: the cells that are selected, a list of dictionaries with the fields of `pw.Patch`; patches may be assigned.
+    - `teach`: whether values are hidden until a cell has been marked.
     - `status`: how the main grid stands: queued, running, done, cancelled or failed; then closed.
     - `result`: the main grid's latest PatchResult, with the cells known so far while it runs; None before the first.
-    - `selection`: the last click, {"layer", "pos"} or {"layer", "head", "pos"}; None before the first.
+
+    `experiment` is what is asked for the main grid: the one that was given, or one made for the setting at hand.
 
     Raises:
         PatchError: the site does not exist or can't be drawn, or the front end has not been built.
@@ -64,12 +73,18 @@ class PatchLab(anywidget.AnyWidget):
     _esm = _bundled("widget.js")
     _css = _bundled("widget.css")
 
+    site = traitlets.Unicode()
+    metric = traitlets.Any()
+    direction = traitlets.Unicode()
+    selection = traitlets.List()
+    teach = traitlets.Bool(False)
     status = traitlets.Unicode("queued", read_only=True)
     result = traitlets.Any(None, allow_none=True, read_only=True)
-    selection = traitlets.Dict(None, allow_none=True, read_only=True)
+    stored = traitlets.Dict(None, allow_none=True, read_only=True).tag(sync=True)
 
     _publisher: Publisher | None = None
     _session: Session | None = None
+    _desk: Desk | None = None
 
     def __init__(
         self,
@@ -79,6 +94,7 @@ class PatchLab(anywidget.AnyWidget):
         site: str = "resid_pre",
         metric: Any = "logit_diff",
         direction: str = "denoise",
+        teach: bool = False,
         **options: Any,
     ) -> None:
         _check_options(options)
@@ -87,14 +103,24 @@ class PatchLab(anywidget.AnyWidget):
                 f"The front end of the widget has not been built: {_STATIC / 'widget.js'} is missing.",
                 "In a checkout, run `make build` (or `npm ci && npm run build` in the folder js), then restart the kernel.",
             )
-        self.experiment = _experiment(model, pair, metric, direction)
-        session = Session(self.experiment, site, waits_for_cells(), self._post)
+        bench, setting = _bench(model, pair, site, metric, direction)
+        session = Session(bench, setting, waits_for_cells(), self._post)
+        session.teach = teach
         self._publisher = Publisher(self._send_message)
-        self._worker = worker_of(self.experiment.model)
+        self._worker = worker_of(bench.model)
         super().__init__(**options)
         answer_where_asked(self.comm)
+        session.name = str(self.model_id)
+        self._picture = Picture(session.name)
         self._session = session
+        self._follow()
+        self._desk = Desk(self, session, self._worker)
         self.on_msg(self._on_message)
+
+    @property
+    def experiment(self) -> Any:
+        """What is asked for the main grid: an `Experiment`, as in scripts."""
+        return self._session.experiment if self._session else None
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until nothing is being measured, and the traits say so; begins the sweep if the lab has not been shown yet.
@@ -106,6 +132,20 @@ class PatchLab(anywidget.AnyWidget):
         if not self._worker.wait(self, timeout):
             return False
         return self._publisher is None or self._publisher.drain(None if timeout is None else max(0, started + timeout - time.monotonic()))
+
+    def code(self) -> str:
+        """The lines of Python that compute what the lab shows, again."""
+        return code_of_view(self._session.current, self._session.selection.cells) if self._session else ""
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write what has been measured as one file that opens without a kernel or a network, with hover and drill-down.
+
+        Returns:
+            The path.
+        """
+        if self._session is None:
+            raise PatchError("The lab has not been made.", "Make a PatchLab first.")
+        return write_html(Path(path), repr(self), self._session.stored(), str(self._esm), str(self._css))
 
     def close(self) -> None:
         """Stop what is being measured, after the batch under way, and take the widget off the page."""
@@ -121,8 +161,8 @@ class PatchLab(anywidget.AnyWidget):
         """The model and what is measured on it."""
         if self._session is None:
             return object.__repr__(self)
-        experiment = self.experiment
-        return f"PatchLab({experiment.model.name}, {self._session.site}, {experiment.metric_name}, {experiment.direction})"
+        setting = self._session.setting
+        return f"PatchLab({self._session.bench.model.name}, {setting.site}, {setting.metric}, {setting.direction})"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
         self._begin()
@@ -130,6 +170,50 @@ class PatchLab(anywidget.AnyWidget):
         if bundle is not None:
             bundle[0]["text/html"] = f"<p>{html.escape(repr(self))}: this is a live widget; run the notebook to see it.</p>"
         return bundle
+
+    def _ipython_display_(self) -> None:
+        self._picture.display_under(self)
+
+    def _begin(self) -> None:
+        if self._desk is not None:
+            self._desk.begin()
+
+    # ---- from Python
+
+    @traitlets.validate("selection")
+    def _check_selection(self, proposal: Any) -> list[protocol.Message]:
+        return as_cells(proposal["value"])
+
+    @traitlets.validate("metric")
+    def _check_metric(self, proposal: Any) -> str:
+        return self._session.bench.add_metric(proposal["value"]) if self._session else proposal["value"]
+
+    @traitlets.observe("site", "metric", "direction", "selection", "teach")
+    def _set_from_python(self, change: Any) -> None:
+        name, value = change["name"], change["new"]
+        if self._desk is None or value == self._told(name):
+            return
+        try:
+            self._desk.set(name, value)
+        except PatchError:
+            self.set_trait(name, self._told(name))
+            raise
+
+    def _told(self, name: str) -> Any:
+        """What the session says of a trait."""
+        session = self._session
+        assert session is not None  # noqa: S101  for the type checker
+        match name:
+            case "selection":
+                return session.selection.cells
+            case "teach":
+                return session.teach
+            case "status":
+                return session.main.status
+            case "result":
+                return session.main.result
+            case _:
+                return getattr(session.setting, name)
 
     # ---- from the page
 
@@ -140,45 +224,11 @@ class PatchLab(anywidget.AnyWidget):
 
     def _on_message(self, _: Any, content: Any, __: Any) -> None:
         try:
-            self._answer(protocol.parse(content))
+            message = protocol.parse(content)
+            if self._desk is not None and self._publisher is not None:
+                self._desk.answer(message, self._publisher.last)
         except Exception as error:  # noqa: BLE001  whatever it is, the page is told, and the log
             self._post(describe_error(error, protocol.request_of(content)))
-
-    def _answer(self, message: protocol.Hello | protocol.Request | protocol.Cancel) -> None:
-        session = self._session
-        if session is None:
-            return
-        match message:
-            case protocol.Hello(known=known):
-                self._begin()
-                if self._publisher is not None and known != self._publisher.last:
-                    session.post_snapshot()
-            case protocol.Cancel(name):
-                session.cancel(name)
-            case protocol.Request(name, "sweep"):
-                view = session.open_main(name)
-                self._submit(view, jobs.measure_main(session, view))
-            case protocol.Request(name, "heads", params):
-                view = session.open_heads(name, **params)
-                self._submit(view, jobs.measure_heads(session, view))
-            case protocol.Request(name, "attention", params):
-                view = session.open_attention(name, **params)
-                self._submit(view, jobs.read_attention(session, view))
-
-    # ---- the work
-
-    def _begin(self) -> None:
-        """Start the main sweep, the first time."""
-        session = self._session
-        view = session.begin() if session else None
-        if session and view:
-            self._submit(view, jobs.measure_main(session, view))
-
-    def _submit(self, view: View, batches: Generator[None, None, None]) -> None:
-        session = self._session
-        if session is not None:
-            job = Job(self, jobs.RANKS[view.place], batches, wanted=lambda: view.live, failed=partial(session.fail, view))
-            self._worker.submit(job)
 
     # ---- to the page: all of it through the publisher
 
@@ -194,31 +244,34 @@ class PatchLab(anywidget.AnyWidget):
         content, buffers = protocol.pack(message)
         super()._send({"method": "custom", "content": content}, buffers)
         self._follow()
+        if self._session is not None and message["type"] == "result" and message["status"] == "done":
+            stored = self._session.stored(_STORED_BYTES)
+            self.set_trait("stored", as_stored(stored) if stored["views"] else None)
+            self._picture.show(self._session.main, repr(self))
 
     def _follow(self) -> None:
         """Let the traits say what the session says; in the publisher's thread, where an observer that takes its time delays no click."""
-        session = self._session
-        if session is not None:
-            for name, value in (("result", session.result), ("selection", session.selection), ("status", session.main.status)):
-                if getattr(self, name) is not value:
-                    self.set_trait(name, value)
+        for name in ("site", "metric", "direction", "teach", "selection", "result", "status"):
+            value = self._told(name)
+            if getattr(self, name) is not value and (name == "result" or getattr(self, name) != value):
+                self.set_trait(name, value)
 
 
 def _check_options(options: dict[str, Any]) -> None:
     unknown = sorted(options.keys() - _WIDGET_OPTIONS)
     if unknown:
-        known = ["site", "metric", "direction", *sorted(_WIDGET_OPTIONS)]
+        known = ["site", "metric", "direction", "teach", *sorted(_WIDGET_OPTIONS)]
         raise TypeError(f"PatchLab has no option {unknown[0]!r}; it takes {', '.join(known)}.")
 
 
-def _experiment(model: Any, pair: Any, metric: Any, direction: str) -> Any:
-    """The experiment to show: the given one, or one made of a model and a pair."""
+def _bench(model: Any, pair: Any, site: str, metric: Any, direction: str) -> tuple[Bench, Setting]:
+    """What there is to choose from, and the choice to begin with."""
     if pair is not None:
-        from patchwidget.experiments.experiment import Experiment
-
-        return Experiment(model, pair, metric=metric, direction=direction)
-    if not hasattr(model, "start"):
+        bench, metric, direction = Bench.of(model, pair, metric, direction)
+    elif not hasattr(model, "start"):
         raise TypeError(f"PatchLab takes a model and a pair of prompts, or an Experiment; it got {type(model).__name__} alone.")
-    if (metric, direction) != ("logit_diff", "denoise"):
+    elif (metric, direction) != ("logit_diff", "denoise"):
         raise TypeError("An Experiment brings its own metric and direction: leave them out, or pass a model and a pair instead.")
-    return model
+    else:
+        bench, metric, direction = Bench.around(model)
+    return bench, Setting(0, site, metric, direction)

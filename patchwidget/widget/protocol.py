@@ -5,6 +5,7 @@ them to the list of buffers just before it leaves.
 """
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +13,39 @@ import numpy as np
 
 from patchwidget.errors import PatchError
 
-VERSION = 1
+VERSION = 2
 
 Message = dict[str, Any]
 
-# method -> its parameters, all of them whole numbers in this version
-METHODS: dict[str, tuple[str, ...]] = {"sweep": (), "heads": ("layer", "pos"), "attention": ("layer", "head", "pos")}
+_NUMBER, _TEXT, _ANSWER, _FLAG, _CELL, _PATCHES = (
+    "a whole number",
+    "a text",
+    "a text or a whole number",
+    "true or false",
+    "a cell",
+    "a list of patches",
+)
+
+# method -> its parameters and what each must be; those with a question mark may be left out or null
+METHODS: dict[str, dict[str, str]] = {
+    "set": {"pair?": _NUMBER, "site?": _TEXT, "metric?": _TEXT, "direction?": _TEXT},
+    "set_pair": {"clean": _TEXT, "corrupted": _TEXT, "answer?": _ANSWER, "distractor?": _ANSWER},
+    "preview": {"clean": _TEXT, "corrupted": _TEXT, "answer?": _ANSWER, "distractor?": _ANSWER},
+    "sweep": {"view?": _TEXT},
+    "show": {"view": _TEXT},
+    "fetch": {"view": _TEXT},
+    "heads": {"site": _TEXT, "pos?": _NUMBER, "parent?": _CELL},
+    "positions": {"site": _TEXT, "layer": _NUMBER, "parent?": _CELL},
+    "parts": {"layer": _NUMBER, "head": _NUMBER, "parent?": _CELL},
+    "entries": {"layer": _NUMBER, "head": _NUMBER, "parent?": _CELL},
+    "neurons": {"layer": _NUMBER, "pos?": _NUMBER, "parent?": _CELL},
+    "paths": {"layer": _NUMBER, "head": _NUMBER, "site": _TEXT, "parent?": _CELL},
+    "attention": {"layer": _NUMBER, "head": _NUMBER, "pos?": _NUMBER, "parent?": _CELL},
+    "again": {"view": _TEXT, "pair?": _NUMBER, "metric?": _TEXT, "direction?": _TEXT},
+    "select": {"cells": _PATCHES},
+    "pin": {"view?": _TEXT},
+    "teach": {"on": _FLAG},
+}
 
 _WIRE_TYPES = {"f": np.dtype("<f4"), "u1": np.dtype("u1"), "u4": np.dtype("<u4")}
 
@@ -43,7 +71,7 @@ class Request:
 
     id: str
     method: str
-    params: dict[str, int]
+    params: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -93,18 +121,62 @@ def _parse_request(content: Message) -> Request:
         raise ProtocolError(f"There is no method {method!r}; there are {', '.join(METHODS)}.")
     if not isinstance(params, dict):
         raise ProtocolError(f"The parameters of {method} are a JSON object, not {params!r}.")
-    for param in METHODS[method]:
-        if type(params.get(param)) is not int:  # a bool is an int to isinstance
-            raise ProtocolError(f"{method} needs {param!r}, a whole number; it got {params.get(param)!r}.")
-    return Request(name, method, {param: params[param] for param in METHODS[method]})
+    return Request(name, method, dict(_parse_params(method, params)))
+
+
+def _parse_params(method: str, params: Message) -> Iterator[tuple[str, Any]]:
+    """The parameters that a method has, checked; those that may be missing are None then."""
+    for param, wanted in METHODS[method].items():
+        name, optional = param.removesuffix("?"), param.endswith("?")
+        value = params.get(name)
+        if not (_FITS[wanted](value) or (optional and value is None)):
+            raise ProtocolError(f"{method} needs {name!r}, {wanted}; it got {value!r}.")
+        yield name, value
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int  # a bool is an int to isinstance
+
+
+def _is_cell(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("view"), str)
+        and all(value.get(k) is None or _is_number(value[k]) for k in ("row", "col"))
+    )
+
+
+_FITS: dict[str, Callable[[Any], bool]] = {
+    _NUMBER: _is_number,
+    _TEXT: lambda value: isinstance(value, str),
+    _ANSWER: lambda value: isinstance(value, str) or _is_number(value),
+    _FLAG: lambda value: isinstance(value, bool),
+    _CELL: _is_cell,
+    _PATCHES: lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value),
+}
 
 
 # ------------------------------------------------------------------------------------------------------ kernel to page
 
 
-def hello(lab: Message, pair: Message, baselines: Message | None, views: list[Message]) -> Message:
-    """Everything there is; it replaces all that the page knows."""
-    return {"v": VERSION, "type": "hello", "lab": lab, "pair": pair, "baselines": baselines, "views": views}
+def hello(about: Message, views: list[Message]) -> Message:
+    """Everything there is; it replaces all that the page knows. `about` has lab, pair, baselines and selection."""
+    return {"v": VERSION, "type": "hello", **about, "views": views}
+
+
+def lab(about: Message, request: str | None = None) -> Message:
+    """Something of what `about` says has changed: lab, pair, baselines or selection."""
+    return {"v": VERSION, "type": "lab", "id": request, **about}
+
+
+def selection(request: str | None, selected: Message) -> Message:
+    """What is selected, and what is known of its joint effect."""
+    return {"v": VERSION, "type": "selection", "id": request, "selection": selected}
+
+
+def preview(request: str, prompts: Message) -> Message:
+    """What typed prompts would be."""
+    return {"v": VERSION, "type": "preview", "id": request, **prompts}
 
 
 def progress(
@@ -122,26 +194,21 @@ def progress(
     return message | ({"open": opened} if opened is not None else {}) | ({"cells": cells} if cells is not None else {})
 
 
-def result(request: str | None, view: str, status: str, descriptor: Message) -> Message:
-    """A request is over; `descriptor` is the whole final view."""
+def result(request: str | None, view: str, status: str, descriptor: Message | None) -> Message:
+    """A request is over; `descriptor` is the whole view, None where it is dropped."""
     return {"v": VERSION, "type": "result", "id": request, "view": view, "status": status, "open": descriptor}
 
 
-def error(message: str, hint: str = "", request: str | None = None, view: str | None = None) -> Message:
-    """A request has failed: a sentence, and what to do."""
-    return {"v": VERSION, "type": "error", "id": request, "view": view, "message": message, "hint": hint}
+def error(message: str, hint: str = "", request: str | None = None, view: str | None = None, field: str | None = None) -> Message:
+    """A request has failed: a sentence, and what to do; `field` is the prompt field that it belongs under."""
+    told = {"v": VERSION, "type": "error", "id": request, "view": view, "message": message, "hint": hint}
+    return told | ({"field": field} if field is not None else {})
 
 
 def join(earlier: Message, later: Message) -> Message:
-    """One progress message that says what these two say, both of one view."""
-    if "open" in later:
-        return later
-    joined = later | ({"open": earlier["open"]} if "open" in earlier else {})
-    if "cells" in earlier and "cells" in later:
-        joined["cells"] = {name: np.concatenate([earlier["cells"][name], later["cells"][name]]) for name in later["cells"]}
-    elif "cells" in earlier:
-        joined["cells"] = earlier["cells"]
-    return joined
+    """One progress message that says what these two say, both of cells of one view."""
+    cells = {name: np.concatenate([earlier["cells"][name], later["cells"][name]]) for name in later["cells"]}
+    return later | {"cells": cells}
 
 
 def pack(message: Message) -> tuple[Message, list[bytes]]:

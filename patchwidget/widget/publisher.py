@@ -18,25 +18,29 @@ from . import protocol
 
 logger = logging.getLogger("patchwidget")
 
-PROGRESS_INTERVAL = 0.05
-"""Seconds between two progress messages: what comes faster is joined."""
+INTERVAL = 0.05
+"""Seconds between two messages of a kind that is joined, or whose newest says all."""
+
+RATE, BURST = 300.0, 200.0
+"""Messages a second, and how many may go at once: Jupyter's server drops without a word what goes beyond 1,000 a second for three seconds."""
 
 
 class Publisher:
     """A queue and its thread.
 
-    Messages are numbered (`seq`) as they leave. Progress goes at most once in `interval` seconds; everything else at once, in order. The
-    final message of a view, or a snapshot, holds all that waiting progress says and replaces it.
+    Messages are numbered (`seq`) as they leave. Cells of a view, and news of the lab or the selection, go at most once in `interval` seconds;
+    everything else at once, in order. The final message of a view, or a snapshot, holds all that waiting cells say and replaces them.
     """
 
-    def __init__(self, send: Callable[[protocol.Message], Any], interval: float = PROGRESS_INTERVAL) -> None:
+    def __init__(self, send: Callable[[protocol.Message], Any], interval: float = INTERVAL) -> None:
         self._send = send
         self._interval = interval
         self._last = 0
         self._context: Context | None = None
-        self._waiting: deque[Callable[[], Any]] = deque()
-        self._progress: dict[str, protocol.Message] = {}
-        self._progress_due = 0.0
+        self._waiting: deque[protocol.Message | Callable[[], Any]] = deque()
+        self._paced: dict[str, protocol.Message] = {}
+        self._due: dict[str, float] = {}
+        self._credit, self._credited = BURST, time.monotonic()
         self._busy = False
         self._closed = False
         self._changed = threading.Condition()
@@ -56,12 +60,14 @@ class Publisher:
     def post(self, message: protocol.Message) -> None:
         """Number and send a message."""
         with self._changed:
-            if message["type"] == "progress":
-                earlier = self._progress.get(message["view"])
-                self._progress[message["view"]] = protocol.join(earlier, message) if earlier else message
+            kind = _paced_kind(message)
+            if kind is None:
+                self._settle(message)
+                self._waiting.append(message)
+            elif "cells" in message and kind in self._paced:
+                self._paced[kind] = protocol.join(self._paced[kind], message)
             else:
-                self._settle_progress(message)
-                self._waiting.append(lambda: self._number_and_send(message))
+                self._paced[kind] = message
             self._changed.notify_all()
 
     def call(self, action: Callable[[], Any]) -> None:
@@ -75,7 +81,7 @@ class Publisher:
         if threading.current_thread() is self._thread:
             return True
         with self._changed:
-            return self._changed.wait_for(lambda: self._closed or not (self._busy or self._waiting or self._progress), timeout)
+            return self._changed.wait_for(lambda: self._closed or not (self._busy or self._waiting or self._paced), timeout)
 
     def close(self) -> None:
         """Publish nothing more."""
@@ -85,23 +91,25 @@ class Publisher:
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout=1)
 
-    def _settle_progress(self, message: protocol.Message) -> None:
+    def _settle(self, message: protocol.Message) -> None:
+        """What a message that goes at once makes of those that wait."""
         if message["type"] == "hello":
-            self._progress.clear()
-        elif message["type"] == "result":
-            self._progress.pop(message["view"], None)
-        elif message["view"] in self._progress:  # an error carries no cells: those already known go before it
-            cells = self._progress.pop(message["view"])
-            self._waiting.append(lambda: self._number_and_send(cells))
-
-    def _number_and_send(self, message: protocol.Message) -> None:
-        self._last += 1
-        self._send(message | {"seq": self._last})
+            self._paced.clear()
+        elif message["type"] == "lab":
+            self._paced.pop("lab", None)
+        elif message.get("view") is not None:
+            cells = self._paced.pop(message["view"], None)
+            if cells is not None and message["type"] == "error":  # an error carries no cells: those already known go before it
+                self._waiting.append(cells)
+            if "open" in message and message["open"] is None:  # a view that is dropped need not be opened any more
+                opened = [m for m in self._waiting if isinstance(m, dict) and m["type"] == "progress" and m["view"] == message["view"]]
+                for waiting in opened:
+                    self._waiting.remove(waiting)
 
     def _run(self) -> None:
         while (action := self._next()) is not None:
             try:
-                self._context.run(action) if self._context else action()
+                self._context.run(self._perform, action) if self._context else self._perform(action)
             except Exception:
                 logger.exception("The widget could not publish something")
             finally:
@@ -109,18 +117,39 @@ class Publisher:
                     self._busy = False
                     self._changed.notify_all()
 
-    def _next(self) -> Callable[[], Any] | None:
+    def _perform(self, action: protocol.Message | Callable[[], Any]) -> None:
+        if callable(action):
+            action()
+        else:
+            self._last += 1
+            self._send(action | {"seq": self._last})
+
+    def _next(self) -> protocol.Message | Callable[[], Any] | None:
         """What is to be done next, once its time has come; None at the end."""
         with self._changed:
             while not self._closed:
                 now = time.monotonic()
-                if self._waiting:
-                    self._busy = True
+                self._credit = min(BURST, self._credit + (now - self._credited) * RATE)
+                self._credited = now
+                kind = min(self._paced, key=lambda kind: self._due.get(kind, 0), default=None)
+                if self._credit < 1:
+                    self._changed.wait((1 - self._credit) / RATE)
+                elif self._waiting:
+                    self._busy, self._credit = True, self._credit - 1
                     return self._waiting.popleft()
-                if self._progress and now >= self._progress_due:
-                    self._busy = True
-                    self._progress_due = now + self._interval
-                    message = self._progress.pop(next(iter(self._progress)))
-                    return lambda: self._number_and_send(message)
-                self._changed.wait(self._progress_due - now if self._progress else None)
+                elif kind is None:
+                    self._changed.wait()
+                elif now >= self._due.get(kind, 0):
+                    self._busy, self._credit = True, self._credit - 1
+                    self._due = {name: due for name, due in self._due.items() if due > now} | {kind: now + self._interval}
+                    return self._paced.pop(kind)
+                else:
+                    self._changed.wait(self._due[kind] - now)
             return None
+
+
+def _paced_kind(message: protocol.Message) -> str | None:
+    """Under what name a message waits for its time; None where it goes at once. A view's cells wait under the view's id."""
+    if "cells" in message:
+        return message["view"]
+    return message["type"] if message["type"] == "selection" or (message["type"] == "lab" and message["id"] is None) else None

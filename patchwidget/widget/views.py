@@ -1,4 +1,4 @@
-"""What a lab shows: grids of cells and rows of attention, and the descriptors that tell the page about them.
+"""What a lab shows: grids of cells and attention, and the descriptors that tell the page about them.
 
 A view keeps plain arrays, taken from results as they come, so that a snapshot can be made at any time and in any thread.
 """
@@ -9,23 +9,60 @@ from typing import Any
 
 import numpy as np
 
-from patchwidget.errors import SiteError
-
+from .bench import Setting
 from .protocol import Message
+from .work import Work
 
-MAIN, HEADS, ATTENTION = "main", "heads", "attention"
-PLACES = (MAIN, HEADS, ATTENTION)
-"""There is one view of each, and a new one takes the place of the old."""
-
-_PENDING = 0
+PENDING, EXACT, ESTIMATE = 0, 1, 2
+_COORDINATE = {"kv_head": "head", "dest_pos": "pos"}
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One side of a grid: the name of its dimension and a label for each row or column."""
+    """One side of a grid.
+
+    Attributes:
+        name: of the coordinate.
+        size: how many rows or columns there are.
+        values: the coordinates; None for 0 to size - 1.
+        labels: their texts; None where the values say it themselves.
+    """
 
     name: str
-    labels: tuple[str, ...]
+    size: int
+    values: tuple[Any, ...] | None = None
+    labels: tuple[str, ...] | None = None
+
+    def value(self, place: int) -> Any:
+        """The coordinate of a row or column."""
+        return place if self.values is None else self.values[place]
+
+    def place(self, value: Any) -> int | None:
+        """The row or column of a coordinate, if it is there."""
+        if self.values is not None:
+            return self.values.index(value) if value in self.values else None
+        return value if isinstance(value, int) and 0 <= value < self.size else None
+
+    def descriptor(self) -> Message:
+        return {
+            "axis": self.name,
+            "size": self.size,
+            "labels": None if self.labels is None else list(self.labels),
+            "values": None if self.values is None else list(self.values),
+        }
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a view answers: the method and parameters that ask for it, and the setting. Equal questions have one view."""
+
+    method: str
+    params: tuple[tuple[str, Any], ...]
+    setting: Setting
+
+    @classmethod
+    def of(cls, method: str, params: Message, setting: Setting) -> "Question":
+        return cls(method, tuple(sorted(params.items())), setting)
 
 
 @dataclass(kw_only=True)
@@ -33,8 +70,12 @@ class View:
     """What all views have in common; `request` is the id of the request that fills it, `parent` the cell that was clicked to come here."""
 
     id: str
-    place: str
+    question: Question
     title: str
+    crumb: str
+    explain: str
+    steps: list[Message]
+    code: str = ""
     request: str | None = None
     parent: Message | None = None
     status: str = "queued"
@@ -47,49 +88,94 @@ class View:
         """Whether it is still to be filled."""
         return self.status in {"queued", "running"}
 
-    def descriptor(self) -> Message:
-        """All that the page needs to draw it; arrays stand in place."""
+    @property
+    def known(self) -> bool:
+        """Whether anything of it is known."""
         raise NotImplementedError
 
-    def _common(self, kind: str) -> Message:
-        return {"id": self.id, "kind": kind, "request": self.request, "title": self.title, "parent": self.parent, "status": self.status}
+    @property
+    def size(self) -> int:
+        """Bytes of its arrays."""
+        raise NotImplementedError
+
+    def descriptor(self, *, kept: bool = False) -> Message:
+        """All that the page needs to draw it; arrays stand in place, or None where nothing is known or they are `kept` back."""
+        raise NotImplementedError
+
+    def _common(self, kind: str, *, kept: bool) -> Message:
+        question, setting = self.question, self.question.setting
+        return {
+            "id": self.id,
+            "kind": kind,
+            "question": {"method": question.method, "params": dict(question.params)},
+            "request": self.request,
+            "pair": setting.pair,
+            "site": setting.site,
+            "metric": setting.metric,
+            "direction": setting.direction,
+            "title": self.title,
+            "crumb": self.crumb,
+            "explain": self.explain,
+            "parent": self.parent,
+            "status": self.status,
+            "steps": self.steps,
+            "code": self.code,
+            "kept": kept and self.known,
+        }
 
 
 @dataclass(kw_only=True)
 class GridView(View):
-    """Cells in rows and columns, each with a raw metric, a recovery and a state; all arrays are flat, rows x columns in C order."""
+    """Cells in rows and columns, each with a raw metric, a recovery and a state; all arrays are flat, rows x columns in C order.
 
-    site: str
+    Attributes:
+        patch: the coordinates that all cells share; None where cells are not patches.
+        work: what fills it.
+        result: the latest PatchResult that filled it, if one alone does.
+    """
+
     rows: Axis
     cols: Axis
-    metric: str
-    direction: str
-    pos: int | None = None
+    patch: Message | None
+    work: Sequence[Work] = ()
     marked: Message | None = None
+    result: Any = None
     numbers: Message = field(default_factory=lambda: {"clean": None, "corrupted": None, "noise_floor": None, "reason": None, "checks": []})
 
     def __post_init__(self) -> None:
-        self.total = len(self.rows.labels) * len(self.cols.labels)
+        self.total = self.rows.size * self.cols.size
         self.values = np.full(self.total, np.nan, np.float32)
         self.recovery = np.full(self.total, np.nan, np.float32)
-        self.state = np.full(self.total, _PENDING, np.uint8)
+        self.state = np.full(self.total, PENDING, np.uint8)
+
+    @property
+    def known(self) -> bool:
+        return bool(self.state.any())
+
+    @property
+    def size(self) -> int:
+        return self.values.nbytes + self.recovery.nbytes + self.state.nbytes
 
     def know(self, baselines: Any) -> None:
         """Take over what both runs measure without a patch."""
         self.numbers |= {"clean": baselines.clean, "corrupted": baselines.corrupted}
 
-    def absorb(self, result: Any) -> None:
-        """Take over what a PatchResult, finished or not, knows."""
-        self.values = np.array(result.values, np.float32).ravel()
-        self.recovery = np.array(result.recovery, np.float32).ravel()
-        self.state = np.array(result.state, np.uint8).ravel()
+    def absorb(self, result: Any, places: np.ndarray) -> np.ndarray:
+        """Take over what a PatchResult, finished or not, knows of the cells at these places; the places of those that are new or better known."""
+        state = np.asarray(result.state, np.uint8).ravel()
+        news = places[(state != PENDING) & (state != self.state[places])]
+        self.values[places] = np.asarray(result.values, np.float32).ravel()
+        self.recovery[places] = np.asarray(result.recovery, np.float32).ravel()
+        self.state[places] = state
+        self.done = int(np.count_nonzero((self.state != PENDING) & (self.state != ESTIMATE)))
         self.numbers = {
             "clean": result.clean,
             "corrupted": result.corrupted,
             "noise_floor": result.noise_floor,
             "reason": result.reason,
-            "checks": [{"name": c.name, "ok": bool(c.ok), "value": c.value, "limit": c.limit, "text": c.text} for c in result.checks],
+            "checks": _worst(self.numbers["checks"], result.checks),
         }
+        return np.sort(news)
 
     def cells(self, index: np.ndarray) -> Message:
         """What is known of some cells, by their flat numbers."""
@@ -100,121 +186,82 @@ class GridView(View):
             "state": self.state[index],
         }
 
-    def descriptor(self) -> Message:
+    def coordinates(self, row: int | None, col: int | None) -> Message:
+        """What a cell is, by the names that patches and requests use; of a whole row or column what is sure."""
+        found = dict(self.patch or {})
+        for axis, place in ((self.rows, row), (self.cols, col)):
+            if place is not None and 0 <= place < axis.size:
+                found[_COORDINATE.get(axis.name, axis.name)] = axis.value(place)
+        return found
+
+    def place_of(self, patch: Message) -> int | None:
+        """The flat number of the cell that is this patch, if there is one."""
+        if self.patch is None:
+            return None
+        row, col = (axis.place(patch.get(_COORDINATE.get(axis.name, axis.name))) for axis in (self.rows, self.cols))
+        return row * self.cols.size + col if row is not None and col is not None and self.coordinates(row, col) == patch else None
+
+    def descriptor(self, *, kept: bool = False) -> Message:
+        arrays = {"values": self.values, "recovery": self.recovery, "state": self.state}
         return {
-            **self._common("grid"),
-            "site": self.site,
-            "rows": {"axis": self.rows.name, "labels": list(self.rows.labels)},
-            "cols": {"axis": self.cols.name, "labels": list(self.cols.labels)},
-            "pos": self.pos,
+            **self._common("grid", kept=kept),
+            "rows": self.rows.descriptor(),
+            "cols": self.cols.descriptor(),
+            "patch": self.patch,
             "marked": self.marked,
             "done": self.done,
             "total": self.total,
             "seconds_left": self.seconds_left,
-            "metric": self.metric,
-            "direction": self.direction,
             **self.numbers,
-            "values": self.values,
-            "recovery": self.recovery,
-            "state": self.state,
+            **(arrays if self.known and not kept else dict.fromkeys(arrays)),
         }
 
 
 @dataclass(kw_only=True)
 class AttentionView(View):
-    """Where one head looks from one position, in both runs; NaN until it is known."""
+    """Where one head looks from one position (or from each, if `pos` is None), in both runs; NaN until it is known."""
 
     layer: int
     head: int
-    pos: int
+    pos: int | None
     tokens: Sequence[str]
     tokens_clean: Sequence[str]
 
     def __post_init__(self) -> None:
-        self.clean = np.full(len(self.tokens_clean), np.nan, np.float32)
-        self.corrupted = np.full(len(self.tokens), np.nan, np.float32)
+        self.clean = self.corrupted = np.zeros(0, np.float32)
+
+    @property
+    def known(self) -> bool:
+        return bool(self.clean.size)
+
+    @property
+    def size(self) -> int:
+        return self.clean.nbytes + self.corrupted.nbytes
 
     def absorb(self, row: Any) -> None:
         """Take over an AttentionRow."""
-        self.clean = np.array(row.clean, np.float32)
-        self.corrupted = np.array(row.corrupted, np.float32)
+        self.clean = np.asarray(row.clean, np.float32).ravel()
+        self.corrupted = np.asarray(row.corrupted, np.float32).ravel()
 
-    def descriptor(self) -> Message:
-        differing = {"tokens_clean": list(self.tokens_clean)} if list(self.tokens_clean) != list(self.tokens) else {}
+    def descriptor(self, *, kept: bool = False) -> Message:
+        differing = list(self.tokens_clean) if list(self.tokens_clean) != list(self.tokens) else None
+        arrays = {"clean": self.clean, "corrupted": self.corrupted}
         return {
-            **self._common("attention"),
+            **self._common("attention", kept=kept),
             "layer": self.layer,
             "head": self.head,
             "pos": self.pos,
             "tokens": list(self.tokens),
-            **differing,
-            "clean": self.clean,
-            "corrupted": self.corrupted,
+            "tokens_clean": differing,
+            **(arrays if self.known and not kept else dict.fromkeys(arrays)),
         }
 
 
-# ------------------------------------------------------------------------------------------- the three views of a lab
-
-
-def main_grid(experiment: Any, site: str, plan: Any, *, view: str, request: str | None) -> GridView:
-    """The grid of the lab's own sweep, of which `plan` is a Sweep not yet begun; SiteError where it has not two dimensions."""
-    if len(plan.dims) != 2:
-        raise SiteError(
-            f"A sweep of {site!r} has the dimensions {', '.join(plan.dims)}, and the lab's grid draws two.",
-            "Choose one of resid_pre, resid_mid, resid_post, attn_out and mlp_out.",
-        )
-    rows, cols = (_axis(name, plan.coords[name], experiment.pair.clean_tokens) for name in plan.dims)
-    spoken = ["token" if axis.name == "pos" else axis.name for axis in (rows, cols)]
-    return GridView(
-        id=view,
-        place=MAIN,
-        request=request,
-        title=f"Recovery by {spoken[0]} and {spoken[1]}",
-        site=site,
-        rows=rows,
-        cols=cols,
-        metric=experiment.metric_name,
-        direction=experiment.direction,
-    )
-
-
-def heads_grid(experiment: Any, *, view: str, request: str | None, layer: int, pos: int, parent: View) -> GridView:
-    """`z` of every head of every layer at one position, asked for at a cell of the grid `parent`."""
-    return GridView(
-        id=view,
-        place=HEADS,
-        request=request,
-        title=f"Heads at {experiment.pair.clean_tokens[pos]!r} ({pos})",
-        site="z",
-        rows=_axis("layer", range(experiment.model.n_layers)),
-        cols=_axis("head", range(experiment.model.n_heads)),
-        pos=pos,
-        marked={"row": layer, "col": None},
-        parent={"view": parent.id, "row": layer, "col": pos},
-        metric=experiment.metric_name,
-        direction=experiment.direction,
-    )
-
-
-def attention_row(
-    experiment: Any, *, view: str, request: str | None, layer: int, head: int, pos: int, parent: View | None
-) -> AttentionView:
-    """Where a head looks from a position; `parent` is the grid of heads at that position, where it is shown."""
-    pair = experiment.pair
-    return AttentionView(
-        id=view,
-        place=ATTENTION,
-        request=request,
-        title=f"Head {layer}.{head} attends from {pair.clean_tokens[pos]!r} ({pos})",
-        layer=layer,
-        head=head,
-        pos=pos,
-        tokens=pair.corrupted_tokens,
-        tokens_clean=pair.clean_tokens,
-        parent={"view": parent.id, "row": layer, "col": head} if parent else None,
-    )
-
-
-def _axis(name: str, coords: Sequence[int], tokens: Sequence[str] = ()) -> Axis:
-    """A sweep's dimension: positions are labelled with their tokens, all else with its numbers."""
-    return Axis(name, tuple(tokens[n] if name == "pos" else str(n) for n in coords))
+def _worst(known: list[Message], checks: Sequence[Any]) -> list[Message]:
+    """One check of each name: of several sweeps' the one that failed, or the latest."""
+    found = {check["name"]: check for check in known}
+    for check in checks:
+        told = {"name": check.name, "ok": bool(check.ok), "value": check.value, "limit": check.limit, "text": check.text}
+        if found.get(check.name, told)["ok"] or not told["ok"]:
+            found[check.name] = told
+    return list(found.values())

@@ -1,0 +1,328 @@
+"""Each question that can be asked of an experiment, as a view: its axes, its words, and the sweeps that fill it."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from patchwidget.errors import PatchError, SiteError
+from patchwidget.experiments.nodes import Node
+
+from .bench import Setting
+from .catalog import NEURONS_ARE_DEEPER
+from .explain import explain_attention, explain_grid, explain_parts, explain_paths
+from .protocol import Message
+from .script import script
+from .steps import Steps
+from .views import AttentionView, Axis, GridView, Question, View
+from .work import Once, Work
+
+_PARTS = {"q": "q", "k": "k_per_head", "v": "v_per_head", "pattern": "pattern", "z": "z"}
+_LETTERS = {"q": "q", "k": "k", "v": "v", "k_per_head": "k", "v_per_head": "v"}
+
+Asked = tuple[Any, Steps, Setting, str]
+"""What every question needs: the experiment, the model's steps, the setting, and the id of the view to be."""
+
+
+def make_view(experiment: Any, steps: Steps, setting: Setting, view: str, method: str, params: Message) -> View:
+    """The view that answers a question, not yet filled.
+
+    Raises:
+        PatchError: there is no such place in this model or these prompts.
+    """
+    asked = (experiment, steps, setting, view)
+    for name, place in params.items():
+        if isinstance(place, int):
+            _check(experiment, name, place)
+    return _MAKERS[method](asked, **params)
+
+
+def canonical(method: str, params: Message, setting: Setting) -> Question:
+    """The question as views are known by; its setting has the site that is measured."""
+    if method == "paths" and params["site"] in _LETTERS:
+        params = {**params, "site": _LETTERS[params["site"]]}
+    site = params.get("site", {"set": setting.site, "neurons": "mlp_post", "parts": "z"}.get(method, "pattern"))
+    return Question.of(method, params, Setting(setting.pair, site, setting.metric, setting.direction))
+
+
+def token_labels(experiment: Any) -> tuple[str, ...]:
+    """The tokens that positions are labelled with: the clean prompt's, or the patched run's where the two are of unequal length."""
+    pair = experiment.pair
+    return tuple(pair.clean_tokens if len(pair.clean_tokens) == len(pair.corrupted_tokens) else _base_tokens(experiment))
+
+
+# --------------------------------------------------------------------------------------------------- one for each method
+
+
+def _main(asked: Asked) -> GridView:
+    experiment, steps, setting, _ = asked
+    site = setting.site
+    if site == "mlp_post":
+        raise SiteError("Neurons can't be the main grid's site.", NEURONS_ARE_DEEPER)
+    positions = "each" if len(experiment.start(site).dims) <= 2 else "all"
+    rows, cols = ("", *experiment.start(site, positions=positions).dims)[-2:]
+    if (rows, cols) == ("layer", "pos"):
+        offered, words = steps.of_tokens(), "at one layer and one token"
+    elif cols in ("head", "kv_head"):
+        offered, words = steps.of_heads(None, cols), "at all tokens at once"
+    else:
+        offered, words = [], "at one token"
+    names = [{"pos": "token", "kv_head": "key/value head"}.get(dim, dim) for dim in (rows, cols) if dim]
+    title = f"Recovery by {' and '.join(names)}"
+    return _grid(
+        asked, "set", {}, site, {"positions": positions}, rows, cols, title=title, crumb=site, words=words, steps=offered, patch={}
+    )
+
+
+def _heads(asked: Asked, site: str, pos: int | None) -> GridView:
+    experiment, steps, *_ = asked
+    where = {"positions": "all" if pos is None else [pos]}
+    axis = _head_axis(experiment, site)
+    named = "Heads" if site == "z" else f"Heads' {_name(site)}"
+    words = f"at {_token(experiment, pos)}"
+    return _grid(
+        asked,
+        "heads",
+        {"site": site, "pos": pos},
+        site,
+        where,
+        "layer",
+        axis,
+        title=f"{named} {words}",
+        crumb=named.lower(),
+        words=words,
+        steps=steps.of_heads(pos, axis),
+        patch={} if pos is None else {"pos": pos},
+    )
+
+
+def _positions(asked: Asked, site: str, layer: int) -> GridView:
+    experiment, steps, *_ = asked
+    axis, place = _head_axis(experiment, site), "dest_pos" if site == "pattern" else "pos"
+    named = "Heads" if site == "z" else f"Heads' {_name(site)}"
+    return _grid(
+        asked,
+        "positions",
+        {"site": site, "layer": layer},
+        site,
+        {"layers": [layer], "positions": "each"},
+        axis,
+        place,
+        title=f"{named} of layer {layer} by token",
+        crumb=f"{named.lower()} by token",
+        words="at one token",
+        steps=steps.of_positions(layer, axis, place),
+        patch={"layer": layer},
+    )
+
+
+def _entries(asked: Asked, layer: int, head: int) -> GridView:
+    _, steps, *_ = asked
+    params = {"layer": layer, "head": head}
+    return _grid(
+        asked,
+        "entries",
+        params,
+        "pattern",
+        {"layers": [layer], "heads": [head], "positions": "entries"},
+        "dest_pos",
+        "src_pos",
+        title=f"Pattern of head {layer}.{head}, entry by entry",
+        crumb="entries",
+        words="from one token (rows) to another (columns)",
+        steps=steps.of_head(params, {"pos": "dest_pos"})[:-1],  # all but these entries
+        patch=params,
+    )
+
+
+def _neurons(asked: Asked, layer: int, pos: int | None) -> GridView:
+    words = f"at {_token(asked[0], pos)}"
+    return _grid(
+        asked,
+        "neurons",
+        {"layer": layer, "pos": pos},
+        "mlp_post",
+        {"layers": [layer], "positions": "all" if pos is None else [pos]},
+        "layer",
+        "neuron",
+        title=f"Neurons of layer {layer} {words}",
+        crumb="neurons",
+        words=words,
+        steps=[],
+        patch={"layer": layer} if pos is None else {"layer": layer, "pos": pos},
+    )
+
+
+def _parts(asked: Asked, layer: int, head: int) -> GridView:
+    experiment, steps, setting, view = asked
+    tokens = token_labels(experiment)
+    sites = tuple(_PARTS.values())
+    return GridView(
+        id=view,
+        question=canonical("parts", {"layer": layer, "head": head}, setting),
+        title=f"Head {layer}.{head} by part and token",
+        crumb=f"head {layer}.{head}",
+        explain=explain_parts(layer, head, experiment),
+        code=script(experiment, f"parts = {{site: exp.sweep(site, layers=[{layer}], heads=[{head}]) for site in {sites}}}"),
+        steps=steps.of_parts(layer, head),
+        rows=Axis("site", len(sites), sites, tuple(_PARTS)),
+        cols=Axis("pos", len(tokens), None, tokens),
+        patch={"layer": layer, "head": head},
+        work=[
+            Work(_best_first(experiment, site, layers=[layer], heads=[head]), np.arange(len(tokens)) + row * len(tokens))
+            for row, site in enumerate(sites)
+        ],
+    )
+
+
+def _paths(asked: Asked, layer: int, head: int, site: str) -> GridView:
+    experiment, steps, setting, view = asked
+    if site not in _LETTERS:
+        raise SiteError(f"Paths lead into a head's queries, keys or values, not into {site!r}.", "Choose q, k or v.")
+    if layer == 0:
+        raise SiteError(f"Head {layer}.{head} is in the first layer: nothing comes before it.", "Choose a head of a later layer.")
+    letter, model = _LETTERS[site], experiment.model
+    columns = model.n_heads + 1
+    return GridView(
+        id=view,
+        question=canonical("paths", {"layer": layer, "head": head, "site": letter}, setting),
+        title=f"Paths into the {_name(letter)} of head {layer}.{head}",
+        crumb=f"into {letter} of {layer}.{head}",
+        explain=explain_paths(layer, head, letter, experiment),
+        code=script(
+            experiment,
+            f"receiver = pw.Node({_PARTS[letter]!r}, layer={layer}, head={head})",
+            "heads, mlps = (exp.paths(receiver=receiver, senders=senders) for senders in ('z', 'mlp_out'))",
+        ),
+        steps=steps.of_sender(model.n_heads),
+        rows=Axis("layer", layer),
+        cols=Axis("sender", columns, (*range(model.n_heads), "mlp"), (*map(str, range(model.n_heads)), "MLP")),
+        patch=None,
+        work=[
+            Work(partial(_senders_of, experiment, _PARTS[letter], layer, head, sender), np.arange(columns) + sender * columns)
+            for sender in reversed(range(layer))
+        ],
+    )
+
+
+def _attention(asked: Asked, layer: int, head: int, pos: int | None) -> AttentionView:
+    experiment, steps, setting, view = asked
+    pair = experiment.pair
+    return AttentionView(
+        id=view,
+        question=canonical("attention", {"layer": layer, "head": head, "pos": pos}, setting),
+        title=f"Pattern of head {layer}.{head}" if pos is None else f"Head {layer}.{head} attends from {_token(experiment, pos)}",
+        crumb=f"head {layer}.{head}",
+        explain=explain_attention(pos),
+        code=script(experiment, f"row = exp.attention({layer}, {head}, {pos})"),
+        steps=steps.of_head({"layer": layer, "head": head}, {})[1:],  # all but where it looks
+        layer=layer,
+        head=head,
+        pos=pos,
+        tokens=pair.corrupted_tokens,
+        tokens_clean=pair.clean_tokens,
+    )
+
+
+_MAKERS: dict[str, Callable[..., View]] = {
+    "set": _main,
+    "heads": _heads,
+    "positions": _positions,
+    "parts": _parts,
+    "entries": _entries,
+    "neurons": _neurons,
+    "paths": _paths,
+    "attention": _attention,
+}
+
+
+# -------------------------------------------------------------------------------------------------------- what they share
+
+
+def _grid(
+    asked: Asked,
+    method: str,
+    params: Message,
+    site: str,
+    where: Message,
+    rows: str,
+    cols: str,
+    *,
+    title: str,
+    crumb: str,
+    words: str,
+    steps: list[Message],
+    patch: Message,
+) -> GridView:
+    """A grid that one sweep fills: `where` says which, `rows` and `cols` which of its axes are shown; all others have one place."""
+    experiment, _, setting, view = asked
+    sweep, tokens = experiment.start(site, **where), token_labels(experiment)
+    index = np.indices(sweep.shape)
+    across, down = (index[sweep.dims.index(dim)] if dim else np.zeros(sweep.shape, int) for dim in (cols, rows))
+    n_cols = sweep.shape[sweep.dims.index(cols)]
+    return GridView(
+        id=view,
+        question=canonical(method, params, setting),
+        title=title,
+        crumb=crumb,
+        explain=explain_grid(site, words, experiment),
+        code=sweep.layout.info["code"],
+        steps=steps,
+        rows=_axis(rows, sweep.coords[rows], tokens) if rows else Axis("site", 1, (site,)),
+        cols=_axis(cols, sweep.coords[cols], tokens),
+        patch={"site": site, **patch},
+        work=[Work(_best_first(experiment, site, **where), (down * n_cols + across).ravel())],
+    )
+
+
+def _axis(name: str, coords: Sequence[Any], tokens: Sequence[str]) -> Axis:
+    values = None if list(coords) == list(range(len(coords))) else tuple(coords)
+    labels = tuple(str(tokens[position]) for position in coords) if name.endswith("pos") else None
+    return Axis(name, len(coords), values, labels)
+
+
+def _best_first(experiment: Any, site: str, **where: Any) -> Callable[[], Any]:
+    """Starts the sweep that estimates first; called with `plain=True` the one that does not."""
+
+    def start(*, plain: bool = False) -> Any:
+        return experiment.start(site, **where) if plain else experiment.start(site, order="attribution", **where)
+
+    return start
+
+
+def _senders_of(experiment: Any, site: str, layer: int, head: int, sender: int, *, plain: bool = True) -> Once:
+    """The heads and the MLP of one layer, by the paths from them."""
+    senders = [*(Node("z", sender, h) for h in range(experiment.model.n_heads)), Node("mlp_out", sender)]
+    return Once(lambda: experiment.paths(receiver=Node(site, layer, head), senders=senders, progress=False))
+
+
+def _check(experiment: Any, name: str, place: int) -> None:
+    model = experiment.model
+    sizes = {
+        "layer": ("Layer", "this model has layers", model.n_layers),
+        "head": ("Head", "this model has heads", model.n_heads),
+        "pos": ("Position", "these prompts have positions", len(token_labels(experiment))),
+    }
+    what, there_are, size = sizes[name]
+    if not 0 <= place < size:
+        raise PatchError(f"{what} {place} does not exist: {there_are} 0 to {size - 1}.", f"Choose a {name} from 0 to {size - 1}.")
+
+
+def _head_axis(experiment: Any, site: str) -> str:
+    axis = experiment.start(site, positions="all").dims[-1]
+    if axis not in ("head", "kv_head"):
+        raise SiteError(f"The site {site} is not divided into heads.", "Choose z, q, k, v or pattern.")
+    return axis
+
+
+def _base_tokens(experiment: Any) -> Sequence[str]:
+    return experiment.pair.corrupted_tokens if experiment.direction == "denoise" else experiment.pair.clean_tokens
+
+
+def _token(experiment: Any, pos: int | None) -> str:
+    return "all tokens" if pos is None else f"{token_labels(experiment)[pos]!r} ({pos})"
+
+
+def _name(site: str) -> str:
+    return {"q": "queries", "k": "keys", "v": "values", "k_per_head": "keys", "v_per_head": "values", "pattern": "patterns"}.get(site, site)

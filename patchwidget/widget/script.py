@@ -1,0 +1,22 @@
+"""The lines of Python that compute again what a lab shows."""
+
+from typing import Any
+
+from patchwidget.experiments.code import code_of
+
+from .protocol import Message
+from .views import GridView, View
+
+
+def script(experiment: Any, *lines: str) -> str:
+    """Lines that use `exp`, with those before them that make it."""
+    whole = code_of(experiment, "resid_pre", {})
+    return whole[: whole.index("result = ")] + "".join(f"{line}\n" for line in lines)
+
+
+def code_of_view(view: View, selected: list[Message]) -> str:
+    """What computes a view again, draws it, and measures what is selected together."""
+    drawn = "result.plot()\n" if isinstance(view, GridView) and len(view.work) == 1 else ""
+    patches = ", ".join(f"pw.Patch({', '.join(f'{name}={value!r}' for name, value in cell.items())})" for cell in selected)
+    joint = f"joint = exp.patch([{patches}])\n" if selected else ""
+    return view.code + joint + drawn
