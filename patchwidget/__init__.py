@@ -8,10 +8,12 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .errors import MetricError, ModelError, PatchError, PromptError, SiteError
+    from .experiments import tasks
     from .experiments.experiment import Experiment
     from .experiments.nodes import Node
     from .experiments.patches import Patch
     from .experiments.prompts import PromptPair
+    from .experiments.promptset import PromptSet
     from .experiments.result import PatchResult
     from .experiments.sources import Mean, Noise, Placebo, Resample
     from .experiments.steering.generation import Generation
@@ -37,12 +39,14 @@ __all__ = [
     "Placebo",
     "PromptError",
     "PromptPair",
+    "PromptSet",
     "Resample",
     "SiteError",
     "Steer",
     "SteeringVector",
     "__version__",
     "load",
+    "tasks",
     "wrap",
 ]
 
@@ -58,9 +62,11 @@ _HOME = {
     "PatchLab": "widget.lab",
     "PatchResult": "experiments.result",
     "PromptPair": "experiments.prompts",
+    "PromptSet": "experiments.promptset",
     "Steer": "experiments.steering.steer",
     "SteeringVector": "experiments.steering.vector",
     **dict.fromkeys(["load", "wrap"], "models.load"),
+    "tasks": "experiments.tasks",
 }
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
@@ -69,7 +75,8 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    home = import_module(f"{__name__}.{_HOME[name]}")
+    value = getattr(home, name, home)  # some names are a module's own
     globals()[name] = value
     return value
 
