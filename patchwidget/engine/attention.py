@@ -10,7 +10,7 @@ from patchwidget.errors import ModelError
 from patchwidget.models.attention import intercepted
 from patchwidget.models.model import Model
 
-from .cells import EditTable, RowsOf
+from .cells import Edit, EditTable, RowsOf
 from .recording import Recording
 
 
@@ -51,32 +51,32 @@ def attend_edited(
         weights = rows.unflatten(0, (len(numbers), query.shape[2])).transpose(1, 2)
         groups = query.shape[1] // value.shape[1]
         output = (weights.to(value.dtype) @ value.repeat_interleave(groups, 1)).transpose(1, 2)
-    for site in ("k_per_head", "v_per_head"):
-        output = _as_seen_by_each(attend, query, key, value, edits, site, layer, numbers, output)
-    return output
+    return _as_seen_by_each(attend, query, key, value, edits, layer, numbers, output)
 
 
 def _as_seen_by_each(
-    attend: Any, query: Tensor, key: Tensor, value: Tensor, edits: EditTable, site: str, layer: int, numbers: Sequence[int], output: Tensor
+    attend: Any, query: Tensor, key: Tensor, value: Tensor, edits: EditTable, layer: int, numbers: Sequence[int], output: Tensor
 ) -> Tensor:
-    """For each query head that is to see other keys (or values): attend with them, and take that head's output only."""
-    entries = edits.at(site, layer, numbers)
-    if not entries:
-        return output
-    edits.missed.discard((site, layer))
+    """For each query head that is to see other keys or values: attend with them, and take that head's output only."""
+    entries = {site: edits.at(site, layer, numbers) for site in ("k_per_head", "v_per_head")}
+    edits.missed.difference_update((site, layer) for site, found in entries.items() if found)
     place, output = {number: i for i, number in enumerate(numbers)}, output.clone()
-    per_group = query.shape[1] // key.shape[1]
-    for head in sorted({edit.index or 0 for _, edit in entries}):
-        seen = (key if site == "k_per_head" else value).clone()
-        chosen = [(place[number], edit) for number, edit in entries if edit.index == head]
-        for cell, edit in chosen:
-            at = list(edit.positions)
-            new = edit.value.to(seen)
-            seen[cell, head // per_group, at] = new if edit.operator == "replace" else seen[cell, head // per_group, at] + new
-        changed = attend(query, seen, value)[0] if site == "k_per_head" else attend(query, key, seen)[0]
-        cells = [cell for cell, _ in chosen]
+    for head in sorted({edit.index or 0 for found in entries.values() for _, edit in found}):
+        chosen = {site: [(place[number], edit) for number, edit in found if edit.index == head] for site, found in entries.items()}
+        group = head // (query.shape[1] // key.shape[1])
+        changed = attend(query, _seen(key, chosen["k_per_head"], group), _seen(value, chosen["v_per_head"], group))[0]
+        cells = sorted({cell for found in chosen.values() for cell, _ in found})
         output[cells, :, head] = changed[cells, :, head]
     return output
+
+
+def _seen(heads: Tensor, entries: Sequence[tuple[int, Edit]], group: int) -> Tensor:
+    """Keys or values with the edits of one group's written in; `entries`: pairs of a cell's place and an edit."""
+    seen = heads.clone()
+    for cell, edit in entries:
+        at, new = list(edit.positions), edit.value.to(seen)
+        seen[cell, group, at] = new if edit.operator == "replace" else seen[cell, group, at] + new
+    return seen
 
 
 @torch.no_grad()

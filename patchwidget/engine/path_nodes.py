@@ -18,12 +18,13 @@ from .recording import Recording
 from .sites import find_tap
 
 
-def pass_through(model: Model, base: Recording, changed: Edits, positions: Sequence[int]) -> Edits:
+def pass_through(model: Model, base: Recording, changed: Edits, positions: Sequence[int], head: int | None = None) -> Edits:
     """The output of a node whose input is changed.
 
     Args:
         changed: edits of one layer's q, k or v (also as one head sees them); or of its mlp_out, which is an output already.
         positions: the positions of the output that go on.
+        head: the head whose output goes on; None for every one that changes.
 
     Returns:
         Edits of that layer's z, or of its mlp_out.
@@ -32,7 +33,10 @@ def pass_through(model: Model, base: Recording, changed: Edits, positions: Seque
         return changed
     layer, first = changed[0].layer, min(edit.positions[0] for edit in changed)
     reached = tuple(position for position in positions if position >= first)
-    return (Edit("z", layer, reached, _attend_again(model, base, layer, changed)[list(reached)]),) if reached else ()
+    if not reached:
+        return ()
+    z = _attend_again(model, base, layer, changed)[list(reached)]
+    return (Edit("z", layer, reached, z if head is None else z[:, head], head),)
 
 
 @torch.no_grad()

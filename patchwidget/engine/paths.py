@@ -7,7 +7,7 @@ become the edits of the second half, which any executor runs: the base run with 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -30,6 +30,7 @@ from .sites import find_tap
 # rule -> the sites held at the base run, but for what senders change of them
 FREEZE = {"heads": ("z",), "all": ("z", "mlp_out")}
 Edits = tuple[Edit, ...]
+Keep = Callable[[str, Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class FrozenRun:
     def __init__(self, model: Model, base: Recording, freeze: str, max_rows: int = 1024) -> None:
         self.model, self.base, self.frozen, self.max_rows = model, base, FREEZE[freeze], max_rows
         self.missed: set[tuple[str, int]] = set()
+        self._all_held = {"z", "mlp_out"} <= set(self.frozen)
 
     def receive(self, senders: Sequence[Edits], receivers: Sequence[Receiver]) -> list[Edits]:
         """What each sender's change makes of the receivers' inputs.
@@ -123,23 +125,37 @@ class FrozenRun:
                 hidden = torch.cat([hidden.to(entering.device), entering])
                 if ("resid_pre", layer) in edits.places:
                     edits.write(("resid_pre", layer), hidden, rows.of)
-                hidden = self._step(layer, hidden, rows, edits, partial(received.keep, layer, rows))
-                received.keep(layer, rows, "resid_post", hidden)
+                if self._all_held and all(receiver.layer != layer for receiver in receivers):
+                    hidden = self._add_held(layer, hidden, rows, edits)
+                else:
+                    hidden = self._step(layer, hidden, rows, edits, partial(received.keep, layer, rows))
+                    received.keep(layer, rows, "resid_post", hidden)
         self.missed |= edits.missed
         return received.edits
 
-    def _step(self, layer: int, hidden: Tensor, rows: "_Rows", edits: EditTable, keep: Callable[[str, Tensor], None]) -> Tensor:
-        """Carry all rows through one block, with everything held that is to be."""
+    def _add_held(self, layer: int, hidden: Tensor, rows: "_Rows", edits: EditTable) -> Tensor:
+        """The rows after a block that adds to each what it adds in the base run; only those are computed that a sender changes there."""
+        before, after = (self.base.resid[at][rows.positions].to(hidden.device) for at in (layer, layer + 1))
+        changed = _Rows(traveller for traveller in rows.travellers if any(edit.layer == layer for edit in traveller.edits))
+        output = after + (hidden - before)  # in this order, no change stays none
+        if changed.travellers:
+            at = [row for traveller in changed.travellers for row in rows.of(traveller.number, traveller.positions)]
+            output[at] = self._step(layer, hidden[at], changed, edits)
+        return output
+
+    def _step(self, layer: int, hidden: Tensor, rows: "_Rows", edits: EditTable, keep: Keep | None = None) -> Tensor:
+        """Carry rows through one block, with everything held that is to be; `keep` is given what receivers may want."""
         block, positions = self.model.anatomy.blocks[layer], torch.tensor(rows.positions, device=hidden.device)
         args, kwargs = pick_arguments(self.base.calls[layer], positions, self.base.length)
 
         def attend(own: Any, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kw: Any) -> Any:
             for site, heads in (("q", query), ("k", key), ("v", value)):
-                keep(site, as_rows(heads))
+                if keep:
+                    keep(site, as_rows(heads))
             return self.base.attention[layer].output[rows.positions][None], None
 
         with Hooks() as hooks, intercepted(self.model.hf, attend):
-            if block.mlp_out is not None:  # read before it is written over
+            if keep and block.mlp_out is not None:  # read before it is written over
                 on_read(hooks, find_tap(self.model, "mlp_out", layer), partial(keep, "mlp_in"))
             for site in {*self.frozen, *(site for site, at in edits.places if at == layer)} - {"resid_pre"}:
                 write = partial(self._write, site, layer, rows, edits)
@@ -161,19 +177,20 @@ class _Rows:
         positions: for each row, its position in the base run.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, travellers: Iterable[_Traveller] = ()) -> None:
         self.positions: list[int] = []
         self.travellers: list[_Traveller] = []
-        self._first: dict[int, dict[int, int]] = {}
+        self._places: dict[int, dict[int, int]] = {}
+        self.add(travellers)
 
-    def add(self, travellers: Sequence[_Traveller]) -> None:
+    def add(self, travellers: Iterable[_Traveller]) -> None:
         for traveller in travellers:
-            self._first[traveller.number] = {position: len(self.positions) + i for i, position in enumerate(traveller.positions)}
+            self._places[traveller.number] = {position: len(self.positions) + i for i, position in enumerate(traveller.positions)}
             self.positions += traveller.positions
-        self.travellers += travellers
+            self.travellers.append(traveller)
 
     def of(self, number: int, positions: Sequence[int]) -> list[int]:
-        return [self._first[number][position] for position in positions]
+        return [self._places[number][position] for position in positions]
 
 
 class _Received:

@@ -73,13 +73,12 @@ class Node:
         entry = _INPUT["q"] if parallel else _INPUT[other.site]  # side by side with the attention, the MLP reads what that reads
         return (self.layer or 0, _OUTPUT[self.site]) < (other.layer or 0, entry)
 
-    def inputs(self, positions: tuple[int, ...]) -> list[Receiver]:
+    def inputs(self, model: Model, positions: tuple[int, ...]) -> list[Receiver]:
         """Where this node, with its layer, reads the residual stream: a head (z) by its queries, keys and values."""
         if self.site == "z":
-            sites = ("q", "k", "v") if self.head is None else ("q", "k_per_head", "v_per_head")
-        else:
-            sites = ("mlp_in",) if self.site == "mlp_out" else (self.site,)
-        return [Receiver(site, self.layer or 0, positions, self.head) for site in sites]
+            group = None if self.head is None else self.head * model.n_kv_heads // model.n_heads
+            return [Receiver(site, self.layer or 0, positions, head) for site, head in [("q", self.head), ("k", group), ("v", group)]]
+        return [Receiver("mlp_in" if self.site == "mlp_out" else self.site, self.layer or 0, positions, self.head)]
 
 
 def check_node(model: Model, node: Node, role: str, sites: Sequence[str]) -> Node:

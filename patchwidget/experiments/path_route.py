@@ -54,15 +54,16 @@ class Route:
         for node in self.between:
             whole = replace(node, pos=None)
             reads, gives = (whole, node) if node.site == "z" else (node, whole)  # the positions of z are those of the head's output
-            arrived = frozen.receive(senders, reads.inputs(self._heard(reads, pair)))
-            senders = [pass_through(model, base, changed, gives.positions(base.length)) for changed in arrived]
+            arrived = frozen.receive(senders, reads.inputs(model, self._heard(reads, pair)))
+            head, positions = node.head if node.site == "z" else None, gives.positions(base.length)
+            senders = [pass_through(model, base, changed, positions, head) for changed in arrived]
         arrived = frozen.receive(senders, self.inputs(pair))
         self.missed.update(frozen.missed)
         return arrived
 
     def inputs(self, pair: int) -> list[Receiver]:
         """What the receivers read in one pair's base run."""
-        return [receiver for node in self.receivers for receiver in node.inputs(self._heard(node, pair))]
+        return [receiver for node in self.receivers for receiver in node.inputs(self.runs.model, self._heard(node, pair))]
 
     def _heard(self, node: Node, pair: int) -> tuple[int, ...]:
         """The positions of a node at which it can make a difference to what is measured."""
