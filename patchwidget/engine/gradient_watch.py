@@ -70,6 +70,13 @@ class Watched:
 
 
 @contextmanager
+def with_graph() -> Iterator[None]:
+    """What runs inside has gradients, whatever the caller has switched off."""
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        yield
+
+
+@contextmanager
 def watching(model: Model, places: Collection[Place], first: Callable[[Hooks], None] | None = None) -> Iterator[Watched]:
     """Run the model, or blocks of it, inside: with a graph, with the model's lock held, and with nothing left on the model afterwards.
 
@@ -79,7 +86,7 @@ def watching(model: Model, places: Collection[Place], first: Callable[[Hooks], N
     watched, wanted = Watched(), set(places)
     blocks = model.anatomy.blocks if model.has_blocks else ()
     layers = {block.attention: layer for layer, block in enumerate(blocks) if block.attention is not None}
-    with model.lock, torch.enable_grad(), Hooks() as hooks, intercepted(model.hf, partial(_attend, watched, wanted, layers)):
+    with model.lock, with_graph(), Hooks() as hooks, intercepted(model.hf, partial(_attend, watched, wanted, layers)):
         if first is not None:
             first(hooks)
         for place in wanted:

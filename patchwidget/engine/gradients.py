@@ -19,7 +19,7 @@ from patchwidget.models.model import Model
 from patchwidget.models.trace import main_tensor
 
 from .access import on_pass
-from .gradient_watch import AttentionCall, Place, Watched, watching
+from .gradient_watch import AttentionCall, Place, Watched, watching, with_graph
 from .measure import Measure
 from .readout import read_logits
 from .recording import Recording
@@ -111,7 +111,7 @@ def gradients_of_network(
 
 def metric_seeds(model: Model, recording: Recording, measure: Measure) -> list[Seed]:
     """The gradients of each metric with respect to the residual stream after the last block, [T, d_model]."""
-    with model.lock, torch.enable_grad():
+    with model.lock, with_graph():
         leaf = recording.resid[-1].detach().clone().requires_grad_()
         logits = read_logits(model, leaf[list(measure.positions)], measure.tokens)[None]
         return [_carried(logits, leaf, seed) for seed in _logit_seeds(measure, logits, whole=False)]

@@ -69,6 +69,7 @@ def record(model: Model, tokens: Sequence[int] | Tensor, sites: Collection[str] 
     return record_together(model, [tokens], sites, positions)[0]
 
 
+@torch.inference_mode(mode=False)  # so that what is recorded can have gradients later, wherever it was recorded
 @torch.no_grad()
 def record_together(
     model: Model, prompts: Sequence[Sequence[int] | Tensor], sites: Collection[str] = (), positions: tuple[int, ...] = (-1,)

@@ -103,18 +103,28 @@ class _Columns:
         self.pads = pads
         self.noted = False
         self.first, self.width = 0, 0
+        self._cache: Any = None
 
     def note(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Before each forward of the whole model."""
         tokens = kwargs["input_ids"] if kwargs.get("input_ids") is not None else main_input(args, kwargs)
         if tokens is None:
             raise LookupError(f"{type(module).__name__} was called without a tensor")
-        self.noted, self.width = True, tokens.shape[1]
-        mask, cache = kwargs.get("attention_mask"), kwargs.get("past_key_values")
+        mask, cache = kwargs.get("attention_mask"), kwargs.get("past_key_values", kwargs.get("cache_params"))
         if isinstance(mask, Tensor) and mask.ndim == 2:
-            self.first = mask.shape[1] - self.width
+            self.first = mask.shape[1] - tokens.shape[1]
         else:
-            self.first = cache.get_seq_length() if cache is not None else 0
+            self.first = self._length_of(cache)
+        self.noted, self.width, self._cache = True, tokens.shape[1], cache
+
+    def _length_of(self, cache: Any) -> int:
+        """How many columns a cache holds."""
+        if cache is None:
+            return 0
+        try:
+            return int(cache.get_seq_length())
+        except (AttributeError, ValueError):  # a recurrent model's (Mamba) does not know: all that was given since it came up
+            return self.first + self.width if cache is self._cache else 0
 
     def steered(self, steering: Steering, n_rows: int) -> Iterator[tuple[int, int, range]]:
         """What of this forward is steered, sequence by sequence: (the row of position 0, prompt, positions)."""

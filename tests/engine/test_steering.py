@@ -1,0 +1,297 @@
+"""Steered generation: positions under the cache and left padding, against whole forwards with plain hooks; nothing left behind, turns taken."""
+
+import threading
+import time
+
+import pytest
+import torch
+
+import patchwidget as pw
+from patchwidget.engine.generate import Request, Stream
+from patchwidget.engine.steering import Steering
+from tests.engine.test_isolation import traces_of
+from tests.zoo import OLD, PACKED, tiny_model
+
+PROMPTS = [[54, 12, 77, 31, 8, 66, 91], [33, 20, 5], [9, 8, 7, 6, 5]]
+FAR = 10**9
+# rule -> its positions in a prompt of n tokens
+RULES = {
+    "all": lambda n: (0, FAR),
+    "prompt": lambda n: (0, n),
+    "generated": lambda n: (n, FAR),
+    "first 4": lambda n: (0, 4),
+    (2, 9): lambda n: (2, 9),
+    (-1, None): lambda n: (n - 1, FAR),
+}
+# These have windows; the others would be given a cache of the window's length although they attend to everything.
+WINDOWED = {"gemma2", "gemma3_text", "olmo3", "cohere2", "gpt_oss", "exaone4", "ministral", "mistral", "phi3"}
+HOOKED = {"gptj": {"rotary_dim": 4}, "bloom": {}, "falcon": {}, "mpt": {"d_model": 32, "n_heads": 4, "n_layers": 4}, "mamba": {}}
+FAMILIES = [name for name in PACKED if name != "qwen3_moe"] + list(HOOKED)  # that one is mixtral's way again, and slow
+
+
+def family(name: str) -> pw.Model:
+    windows = {} if name in WINDOWED else {"sliding_window": None}
+    return tiny_model(name, **HOOKED.get(name, {}), **windows)
+
+
+def vector_for(model: pw.Model, layers=(1, 2), site: str = "resid_post", size: float = 6.0) -> pw.SteeringVector:
+    generator = torch.Generator().manual_seed(1)
+    return pw.SteeringVector({layer: size * torch.randn(model.d_model, generator=generator) for layer in layers}, site)
+
+
+def texts(model: pw.Model, prompts, steer=None, n: int = 8, **options) -> list[list[int]]:
+    """Greedy; with no end of text, so that every row has its full length."""
+    made = model.generate(prompts, steer, max_new_tokens=n, eos_token_id=None, **options)
+    return [generation.tokens for generation in made]
+
+
+def by_hand(model: pw.Model, prompt: list[int], steer: pw.Steer, n: int = 8) -> list[int]:
+    """The same by whole forwards and plain hooks on the blocks' outputs, positions written out."""
+    tokens, (start, stop) = list(prompt), RULES[steer.positions](len(prompt))
+    for _ in range(n):
+
+        def hook(layer):
+            def add(module, args, output):
+                hidden = (output[0] if isinstance(output, tuple) else output).clone()
+                hidden[0, start : min(stop, len(tokens))] += steer.strength * steer.vector[layer]
+                return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+            return model.anatomy.blocks[layer].module.register_forward_hook(add)
+
+        handles = [hook(layer) for layer in steer.vector.layers]
+        with torch.no_grad():
+            logits = model.hf(input_ids=torch.tensor([tokens]), use_cache=False).logits[0, -1]
+        for handle in handles:
+            handle.remove()
+        tokens.append(int(logits.argmax()))
+    return tokens[len(prompt) :]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2", "bloom"])
+def test_each_rule_steers_the_positions_it_names(name, rule):
+    model = family(name)
+    steer = pw.Steer(vector_for(model), 1.5, positions=rule)
+    expected = [by_hand(model, prompt, steer) for prompt in PROMPTS]
+    assert texts(model, PROMPTS, steer) == expected
+    assert texts(model, PROMPTS) != expected
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_cache_and_left_padding_change_no_token(name):
+    model, prompts = family(name), PROMPTS[:2]
+    for rule in RULES:
+        steer = pw.Steer(vector_for(model), 1.5, positions=rule)
+        uncached = [texts(model, [prompt], steer, n=4, use_cache=False)[0] for prompt in prompts]
+        assert texts(model, prompts[:1], steer, n=4) == uncached[:1], rule
+        assert texts(model, prompts, steer, n=4) == uncached, rule
+        assert texts(model, prompts, steer, n=4, use_cache=False) == uncached, rule
+
+
+@pytest.mark.parametrize("site", ["resid_pre", "resid_mid", "attn_out", "mlp_out"])
+@pytest.mark.parametrize("operator", ["add", "project_out", "cap"])
+def test_every_site_and_operator_under_the_cache(site, operator):
+    model = family("llama")
+    strength = {"add": 0.3, "project_out": 1.0, "cap": -0.3}[operator]
+    steer = pw.Steer(vector_for(model, site=site, size=2.0), strength, operator=operator)
+    steered = texts(model, PROMPTS, steer)
+    assert steered == [texts(model, [prompt], steer, use_cache=False)[0] for prompt in PROMPTS]
+    assert steered != texts(model, PROMPTS)
+
+
+def test_beams_and_several_sequences():
+    model = family("llama")
+    steer = pw.Steer(vector_for(model), 1.5, positions=(2, 9))
+    beams = {"num_beams": 3, "num_return_sequences": 2}
+    cached = texts(model, PROMPTS, steer, **beams)
+    assert len(cached) == 6
+    assert cached == [row for prompt in PROMPTS for row in texts(model, [prompt], steer, use_cache=False, **beams)]
+
+
+def test_a_long_prompt_in_chunks():
+    model = family("llama")
+    steer = pw.Steer(vector_for(model), 1.5, positions=(2, 9))
+    assert texts(model, PROMPTS[:1], steer, prefill_chunk_size=3) == texts(model, PROMPTS[:1], steer)
+
+
+@pytest.mark.skipif(OLD, reason="its static caches are compiled ahead, and that takes a compiler")
+def test_a_static_cache():
+    model = family("llama")
+    steer = pw.Steer(vector_for(model), 1.5, positions=(-1, None))
+    assert texts(model, PROMPTS, steer, cache_implementation="static", disable_compile=True) == texts(model, PROMPTS, steer)
+
+
+def test_a_schedule_and_a_vector_by_position():
+    model = family("llama")
+    value = vector_for(model, [1])[1]
+    factors = [2.0, -1.0, 0.5]
+    by_position = pw.SteeringVector({1: torch.stack([factor * value for factor in factors])})
+    scheduled = pw.Steer({1: value}, 1.0, schedule=lambda i: factors[i] if i < 3 else 0.0)
+    assert texts(model, PROMPTS, scheduled) == texts(model, PROMPTS, pw.Steer(by_position))
+    apart = [pw.Steer({1: value}, factor, positions=(i, i + 1)) for i, factor in enumerate(factors)]
+    assert texts(model, PROMPTS, apart) == texts(model, PROMPTS, scheduled) != texts(model, PROMPTS)
+
+
+def test_rows_that_end_early_are_cut():
+    """At the end of text, and at a place of their own each."""
+    model = family("llama")
+    free = texts(model, PROMPTS)
+    end = free[0][2]
+    made = [generation.tokens for generation in model.generate(PROMPTS, max_new_tokens=8, eos_token_id=end)]
+    assert made == [row[: row.index(end) + 1] if end in row else row for row in free]
+
+
+def test_a_seed_gives_what_torch_gives_and_leaves_its_random_numbers_alone():
+    model, prompt = family("llama"), PROMPTS[0]
+    torch.manual_seed(7)
+    plain = model.hf.generate(torch.tensor([prompt]), do_sample=True, temperature=1.3, max_new_tokens=8, eos_token_id=None, pad_token_id=0)
+    torch.manual_seed(99)
+    before = torch.get_rng_state()
+    sampled = texts(model, [prompt], temperature=1.3, seed=7)[0]
+    assert sampled == plain[0, len(prompt) :].tolist()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert texts(model, [prompt], temperature=1.3, seed=8)[0] != sampled
+
+
+# ---- nothing left, and nobody else steered
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2", "falcon", "mamba"])
+def test_nothing_is_left_after_success_an_error_and_a_stop(name):
+    model = family(name)
+    vector, prompt = vector_for(model), PROMPTS[0]
+    before, logits = traces_of(model.hf), model.hf(torch.tensor([prompt])).logits
+
+    def unchanged() -> bool:
+        return traces_of(model.hf) == before and torch.equal(model.hf(torch.tensor([prompt])).logits, logits) and _is_free(model.lock)
+
+    texts(model, PROMPTS, vector)
+    assert unchanged()
+    with pytest.raises(ZeroDivisionError):
+        model.generate(prompt, pw.Steer(vector, schedule=lambda i: 1 / (9 - i)), max_new_tokens=8, eos_token_id=None)
+    assert unchanged()
+    stream = iter(model.stream(prompt, vector, max_new_tokens=50, eos_token_id=None))
+    next(stream)
+    stream.close()
+    assert unchanged()
+
+
+def test_an_error_in_mid_stream_comes_where_the_next_token_would():
+    model = family("llama")
+    stream = model.stream(PROMPTS[0], pw.Steer(vector_for(model), schedule=lambda i: 1 / (9 - i)), max_new_tokens=8, eos_token_id=None)
+    with pytest.raises(ZeroDivisionError):
+        list(stream)
+    assert 0 < len(stream.result.tokens) < 8
+
+
+def test_a_forward_in_another_thread_is_not_steered_meanwhile():
+    model, prompt = family("llama"), PROMPTS[0]
+    plain = model.hf(torch.tensor([prompt])).logits
+    with iter_stream(model, vector_for(model)) as (stream, _):
+        next(stream)
+        here = model.hf(torch.tensor([prompt])).logits  # the stream's own thread is steered, this one is not
+        there = []
+        thread = threading.Thread(target=lambda: there.append(model.hf(torch.tensor([prompt])).logits))
+        thread.start()
+        thread.join()
+    assert torch.equal(here, plain)
+    assert torch.equal(there[0], plain)
+
+
+def iter_stream(model: pw.Model, vector: pw.SteeringVector, n: int = 50):
+    """A steered stream of token ids, stopped on leaving: gives (iterator, Stream)."""
+    steerings = [Steering("resid_post", layer, vector[layer], "add", 1.0, ((0, FAR),)) for layer in vector.layers]
+    request = Request([PROMPTS[0]], steerings, None, {"max_new_tokens": n, "do_sample": False, "eos_token_id": None})
+
+    class Opened:
+        def __enter__(self):
+            self.stream = Stream(model, request)
+            return iter(self.stream), self.stream
+
+        def __exit__(self, *error):
+            self.stream.stop()
+
+    return Opened()
+
+
+# ---- streams
+
+
+def test_a_stream_gives_what_generate_gives():
+    model = family("llama")
+    vector = vector_for(model)
+    expected = texts(model, PROMPTS[:1], vector)[0]
+    with iter_stream(model, vector, 8) as (tokens, stream):
+        assert list(tokens) == expected == stream.tokens
+
+
+def test_a_stopped_stream_computes_at_most_one_token_more():
+    model = family("llama")
+    forwards = []
+    handle = model.hf.register_forward_hook(lambda *_: forwards.append(1))
+    with iter_stream(model, vector_for(model)) as (tokens, stream):
+        taken = [next(tokens) for _ in range(3)]
+        stream.stop()
+        assert not stream._thread.is_alive()
+        assert list(tokens) == []
+    handle.remove()
+    assert stream.tokens == taken
+    assert 3 <= len(forwards) <= 6  # one waits in the queue, one behind it
+
+
+def test_a_stream_stops_from_another_thread_while_its_reader_waits():
+    model = family("llama")
+    hold = threading.Event()
+
+    def slow(i: int) -> float:
+        if i == 9:
+            hold.wait(20)
+        return 1.0
+
+    stream = model.stream(PROMPTS[0], pw.Steer(vector_for(model), schedule=slow), max_new_tokens=30, eos_token_id=None)
+    pieces: list[str] = []
+    reader = threading.Thread(target=lambda: pieces.extend(stream))
+    reader.start()
+    while len(stream.result.tokens) < 2:
+        time.sleep(0.005)
+    stopper = threading.Thread(target=stream.stop)
+    stopper.start()
+    hold.set()
+    for thread in (stopper, reader):
+        thread.join(20)
+        assert not thread.is_alive()
+    assert len(pieces) < 30
+
+
+def test_two_streams_side_by_side_are_each_what_they_are_alone():
+    model = family("llama")
+    options = {"max_new_tokens": 8, "eos_token_id": None, "temperature": 1.3}
+    alone = [model.generate(PROMPTS[0], vector, seed=3, **options).tokens for vector in (None, vector_for(model))]
+    streams = [model.stream(PROMPTS[0], vector, seed=3, **options) for vector in (None, vector_for(model))]
+    for _ in zip(*streams, strict=True):
+        torch.rand(5)  # somebody else draws numbers meanwhile
+    assert [stream.result.tokens for stream in streams] == alone
+
+
+def test_the_lock_is_free_between_tokens():
+    model = family("llama")
+    with iter_stream(model, vector_for(model)) as (tokens, _):
+        for _ in range(3):
+            next(tokens)
+            assert model.lock.acquire(timeout=20)
+            model.lock.release()
+
+
+def _is_free(lock: threading.RLock) -> bool:
+    """Whether another thread could take it."""
+    taken: list[bool] = []
+
+    def take() -> None:
+        taken.append(lock.acquire(blocking=False))
+        if taken[0]:
+            lock.release()
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    thread.join()
+    return taken[0]
