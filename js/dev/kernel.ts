@@ -67,36 +67,35 @@ export class FakeKernel {
   }
 
   #answer(id: string, method: string, { parent = null, ...params }: Params): void {
-    switch (method) {
-      case "set":
+    const handlers: Record<string, () => unknown> = {
+      set: () => {
         Object.assign(this.#setting, params);
-        return void this.#open(id, "set", {}, null);
-      case "set_pair":
-        return this.#setPair(id, params);
-      case "preview":
-        return this.#preview(id, params);
-      case "sweep":
-        return void this.#measure(this.#views.get(String(params.view)) as View, id);
-      case "show":
+        return this.#open(id, "set", {}, null);
+      },
+      set_pair: () => this.#setPair(id, params),
+      preview: () => this.#preview(id, params),
+      sweep: () => this.#measure(this.#views.get(String(params.view)) as View, id),
+      show: () => {
         this.#current = String(params.view);
         this.#result(id, this.#views.get(this.#current) as View);
-        return this.#lab(null);
-      case "select":
-        return void this.#select(id, params.cells as Params[]);
-      case "pin":
+        this.#lab(null);
+      },
+      select: () => this.#select(id, params.cells as Params[]),
+      pin: () => {
         this.#pinned = (params.view as string | null) ?? null;
-        return this.#lab(id);
-      case "teach":
+        this.#lab(id);
+      },
+      teach: () => {
         this.#teach = Boolean(params.on);
-        return this.#lab(id);
-      case "again": {
+        this.#lab(id);
+      },
+      again: () => {
         const view = this.#views.get(String(params.view)) as View;
         const question = view.question as { method: string; params: Params };
-        return void this.#open(id, question.method, question.params, view.parent, params);
-      }
-      default:
-        return void this.#open(id, method, params, parent);
-    }
+        return this.#open(id, question.method, question.params, view.parent, params);
+      },
+    };
+    void (handlers[method] ?? (() => this.#open(id, method, params, parent)))();
   }
 
   #post(json: Json): void {
@@ -345,7 +344,10 @@ export class FakeKernel {
 
   #setPair(id: string, prompts: Params): void {
     const problems = this.#problems(prompts);
-    if (problems[0]) return this.#post({ type: "error", id, view: null, ...problems[0] });
+    if (problems[0]) {
+      this.#post({ type: "error", id, view: null, ...problems[0] });
+      return;
+    }
     this.#pairs.push({ label: "typed", answer: null, distractor: null, ...prompts });
     this.#setting.pair = this.#pairs.length - 1;
     void this.#open(id, "set", {}, null);

@@ -1,5 +1,21 @@
 /** Messages between page and kernel as they travel, typed and checked.  The contract is patchwidget/widget/protocol.md. */
-import * as v from "valibot";
+import {
+  number as aNumber,
+  array,
+  boolean,
+  coordinate,
+  count,
+  nullable,
+  object,
+  oneOf,
+  optional,
+  type Read,
+  record,
+  type Shape,
+  string,
+  tuple,
+  variant,
+} from "./shape";
 
 export const VERSION = 2;
 
@@ -20,59 +36,56 @@ export type FromPage =
 
 // ---- kernel to page
 
-const count = v.pipe(v.number(), v.integer(), v.minValue(0));
-const nullable = <S extends v.GenericSchema>(schema: S) => v.nullish(schema, null);
-const flag = v.nullish(v.boolean(), false);
+const list = <T>(shape: Shape<T>) => optional(array(shape), []);
+const flag = optional(boolean, false);
+const words = optional(string, "");
 const index = nullable(count);
-const number = nullable(v.number());
-const text = nullable(v.string());
-const strings = v.array(v.string());
-const list = <S extends v.GenericSchema>(schema: S) => v.nullish(v.array(schema), []);
-const status = v.picklist(["queued", "running", "done", "cancelled", "failed"]);
-const params = v.record(v.string(), v.unknown());
-const place = v.object({ row: index, col: index });
-const patch = v.record(v.string(), v.union([v.string(), v.number()]));
+const number = nullable(aNumber);
+const text = nullable(string);
+const anything: Shape<unknown> = (value) => value;
+const status = oneOf("queued", "running", "done", "cancelled", "failed");
+const patch = record(coordinate);
 
-const option = v.object({ name: v.string(), label: v.string(), text: v.nullish(v.string(), ""), reason: text });
+const option = object({ name: string, label: string, text: words, reason: text });
 
-const lab = v.object({
-  id: v.string(),
-  model: v.string(),
-  live: v.nullish(v.boolean(), true),
+const lab = object({
+  id: string,
+  model: string,
+  live: optional(boolean, true),
   waits: text,
   rerun: text,
   pair: count,
-  site: v.string(),
-  metric: v.string(),
-  direction: v.string(),
-  pairs: v.array(v.object({ label: v.string(), clean: text, corrupted: text, answer: text, distractor: text })),
+  site: string,
+  metric: string,
+  direction: string,
+  pairs: array(object({ label: string, clean: text, corrupted: text, answer: text, distractor: text })),
   edit: text,
-  sites: v.array(option),
-  metrics: v.array(option),
-  directions: v.array(option),
+  sites: array(option),
+  metrics: array(option),
+  directions: array(option),
   current: text,
   pinned: text,
-  views: list(v.string()),
+  views: list(string),
   teach: flag,
 });
 
-const pair = v.object({
-  clean: strings,
-  corrupted: strings,
-  differs: v.array(v.boolean()),
-  answer: v.string(),
-  distractor: v.string(),
+const pair = object({
+  clean: array(string),
+  corrupted: array(string),
+  differs: array(boolean),
+  answer: string,
+  distractor: string,
 });
 
-const topTokens = list(v.tuple([v.string(), v.number()]));
-const baselines = v.object({ clean: number, corrupted: number, clean_top: topTokens, corrupted_top: topTokens });
+const topTokens = list(tuple(string, aNumber));
+const baselines = object({ clean: number, corrupted: number, clean_top: topTokens, corrupted_top: topTokens });
 
-const outcome = v.object({ value: number, recovery: number, effect: number });
-const selection = v.object({
+const outcome = object({ value: number, recovery: number, effect: number });
+const selection = object({
   cells: list(patch),
-  status: v.picklist(["none", "queued", "running", "done", "cancelled", "failed"]),
+  status: oneOf("none", "queued", "running", "done", "cancelled", "failed"),
   joint: nullable(outcome),
-  parts: nullable(v.array(outcome)),
+  parts: nullable(array(outcome)),
   synergy: number,
   noise_floor: number,
   explain: text,
@@ -80,50 +93,49 @@ const selection = v.object({
   hint: text,
 });
 
-const check = v.object({ name: v.string(), ok: v.boolean(), value: number, limit: number, text: v.string() });
+const check = object({ name: string, ok: boolean, value: number, limit: number, text: string });
 
-const step = v.object({
-  method: v.string(),
-  label: v.string(),
-  text: v.nullish(v.string(), ""),
-  params,
-  takes: v.record(v.string(), v.string()),
-  only: nullable(v.record(v.string(), v.array(v.union([v.string(), v.number()])))),
+const step = object({
+  method: string,
+  label: string,
+  text: words,
+  params: record(anything),
+  takes: record(string),
+  only: nullable(record(array(coordinate))),
   reason: text,
 });
 
-const axis = v.object({
-  axis: v.string(),
+const axis = object({
+  axis: string,
   size: count,
-  labels: nullable(strings),
-  values: nullable(v.array(v.union([v.string(), v.number()]))),
+  labels: nullable(array(string)),
+  values: nullable(array(coordinate)),
 });
 
 const common = {
-  id: v.string(),
-  question: v.object({ method: v.string(), params }),
+  id: string,
+  question: object({ method: string, params: record(anything) }),
   request: text,
   pair: count,
-  site: v.string(),
-  metric: v.string(),
-  direction: v.string(),
-  title: v.string(),
-  crumb: v.string(),
-  explain: v.nullish(v.string(), ""),
-  parent: nullable(v.object({ view: v.string(), row: index, col: index })),
+  site: string,
+  metric: string,
+  direction: string,
+  title: string,
+  crumb: string,
+  explain: words,
+  parent: nullable(object({ view: string, row: index, col: index })),
   status,
   steps: list(step),
-  code: v.nullish(v.string(), ""),
+  code: words,
   kept: flag,
 };
 
-const grid = v.object({
+const grid = object({
   ...common,
-  kind: v.literal("grid"),
   rows: axis,
   cols: axis,
   patch: nullable(patch),
-  marked: nullable(place),
+  marked: nullable(object({ row: index, col: index })),
   done: count,
   total: count,
   seconds_left: number,
@@ -137,79 +149,65 @@ const grid = v.object({
   state: index,
 });
 
-const attention = v.object({
+const attention = object({
   ...common,
-  kind: v.literal("attention"),
   layer: count,
   head: count,
   pos: index,
-  tokens: strings,
-  tokens_clean: nullable(strings),
+  tokens: array(string),
+  tokens_clean: nullable(array(string)),
   clean: index,
   corrupted: index,
 });
 
-const view = v.variant("kind", [grid, attention]);
-const seq = count;
-const id = text;
+const view = variant("kind", { grid, attention });
 const shared = { lab, pair, baselines: nullable(baselines), selection: nullable(selection) };
-const problem = v.object({ field: v.string(), message: v.string(), hint: text });
-const choice = v.tuple([v.string(), v.number(), v.number()]);
+const problem = object({ field: string, message: string, hint: text });
+const choice = tuple(string, aNumber, aNumber);
+const ids = { seq: count, id: text };
 
-const message = v.variant("type", [
-  v.object({ type: v.literal("hello"), seq, ...shared, views: v.array(view) }),
-  v.object({ type: v.literal("lab"), seq, id, ...shared }),
-  v.object({
-    type: v.literal("progress"),
-    seq,
-    id,
-    view: v.string(),
+const message = variant("type", {
+  hello: object({ seq: count, ...shared, views: array(view) }),
+  lab: object({ ...ids, ...shared }),
+  progress: object({
+    ...ids,
+    view: string,
     done: count,
     total: count,
     seconds_left: number,
     open: nullable(view),
-    cells: nullable(v.object({ index: count, values: count, recovery: count, state: count })),
+    cells: nullable(object({ index: count, values: count, recovery: count, state: count })),
   }),
-  v.object({ type: v.literal("result"), seq, id, view: v.string(), status, open: nullable(view) }),
-  v.object({
-    type: v.literal("preview"),
-    seq,
-    id,
-    clean: strings,
-    corrupted: strings,
-    columns: v.array(v.tuple([v.nullable(count), v.nullable(count)])),
-    differs: v.array(v.boolean()),
-    top: nullable(v.object({ clean: v.array(choice), corrupted: v.array(choice) })),
-    problems: v.array(problem),
+  result: object({ ...ids, view: string, status, open: nullable(view) }),
+  preview: object({
+    ...ids,
+    clean: array(string),
+    corrupted: array(string),
+    columns: array(tuple(index, index)),
+    differs: array(boolean),
+    top: nullable(object({ clean: array(choice), corrupted: array(choice) })),
+    problems: array(problem),
   }),
-  v.object({ type: v.literal("selection"), seq, id, selection }),
-  v.object({
-    type: v.literal("error"),
-    seq,
-    id,
-    view: text,
-    message: v.string(),
-    hint: text,
-    field: text,
-  }),
-]);
+  selection: object({ ...ids, selection }),
+  error: object({ ...ids, view: text, message: string, hint: text, field: text }),
+});
 
 export const wireMessage = message;
-export type WireMessage = v.InferOutput<typeof message>;
-export type WireView = v.InferOutput<typeof view>;
-export type WireGrid = v.InferOutput<typeof grid>;
-export type WireAttention = v.InferOutput<typeof attention>;
+export type WireMessage = Read<typeof message>;
+export type WireView = Read<typeof view>;
+export type WireGrid = Extract<WireView, { kind: "grid" }>;
+export type WireAttention = Extract<WireView, { kind: "attention" }>;
 
-export type Lab = v.InferOutput<typeof lab>;
-export type Option = v.InferOutput<typeof option>;
-export type Pair = v.InferOutput<typeof pair>;
-export type Baselines = v.InferOutput<typeof baselines>;
-export type Selection = v.InferOutput<typeof selection>;
-export type Outcome = v.InferOutput<typeof outcome>;
-export type Check = v.InferOutput<typeof check>;
-export type Step = v.InferOutput<typeof step>;
-export type WireAxis = v.InferOutput<typeof axis>;
-export type Status = v.InferOutput<typeof status>;
+export type Lab = Read<typeof lab>;
+export type Option = Read<typeof option>;
+export type Pair = Read<typeof pair>;
+export type Baselines = Read<typeof baselines>;
+export type Selection = Read<typeof selection>;
+export type Outcome = Read<typeof outcome>;
+export type Check = Read<typeof check>;
+export type Step = Read<typeof step>;
+export type WireAxis = Read<typeof axis>;
+export type Status = Read<typeof status>;
 export type Preview = Extract<WireMessage, { type: "preview" }>;
-export type FieldProblem = v.InferOutput<typeof problem>;
-export type Choice = v.InferOutput<typeof choice>;
+export type FieldProblem = Read<typeof problem>;
+export type Choice = Read<typeof choice>;

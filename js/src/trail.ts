@@ -51,10 +51,11 @@ function words(state: LabState, ui: UiState, view: View, index: number | null): 
   return { place, value: recovery?.[1] ?? "" };
 }
 
-/** The texts of the breadcrumb: each view by its name, the cell it was opened at in front. */
+/** The texts of the breadcrumb: each view by its name; in front of the last the cell it was opened at. */
 export function crumbs(state: LabState): { view: View; text: string }[] {
   const path = pathTo(state.views, state.current);
-  return path.map((view) => {
+  return path.map((view, i) => {
+    if (i < path.length - 1) return { view, text: view.crumb };
     const parent = state.views.get(view.parent?.view ?? "");
     const cell = view.parent;
     if (parent?.kind !== "grid" || cell?.row == null || cell.col === null) return { view, text: view.crumb };
@@ -62,6 +63,6 @@ export function crumbs(state: LabState): { view: View; text: string }[] {
       { rows: axisOf(parent.rows), cols: axisOf(parent.cols) },
       { row: cell.row, col: cell.col },
     );
-    return { view, text: `${place} › ${view.crumb}` };
+    return { view, text: place === view.crumb ? place : `${place} › ${view.crumb}` };
   });
 }

@@ -1,6 +1,5 @@
 /** Draws a list: a bar from the middle for each line, and its number. */
 
-import { compact } from "../format";
 import { colourOf, css, neutral } from "../scale";
 import { FONT_SIZE } from "./labels";
 import type { Box } from "./layout";
@@ -29,7 +28,7 @@ export function paintItems(context: CanvasRenderingContext2D, picture: Picture, 
     context.fillRect(bar.left, bar.top, bar.width, bar.height);
     bars.set(cell, bar);
     context.fillStyle = kind === "exact" ? theme.foreground : theme.muted;
-    context.fillText(compact(effect, 3), layout.cellWidth - 4, box.top + box.height / 2 + 1);
+    context.fillText(sheet.tip(index).numbers[0]?.[1] ?? "", layout.cellWidth - 4, box.top + box.height / 2 + 1);
   }
   const boxesOf = (kind: string) => [...bars].filter(([cell]) => cell.kind === kind).map(([, bar]) => bar);
   const middles = (kind: string) =>

@@ -1,6 +1,7 @@
 /** Pin a grid, and see another beside it: itself, the pinned one, or the difference of both. */
 import type { Actions } from "../actions";
 import type { PaneContent } from "../content";
+import { isList } from "../grid/sheet";
 import type { GridView } from "../messages";
 import type { LabState } from "../state";
 import type { Store } from "../store";
@@ -21,7 +22,14 @@ export function createCompare(prefix: string, actions: Pick<Actions, "pin">, ui:
     (comparing) => ui.update((now) => ({ ...now, comparing })),
     signal,
   );
-  const element = h("span", { class: "pw-compare" }, segments.element, pin);
+  const rank = h("button", {
+    type: "button",
+    class: "pw-quiet",
+    "data-pw": `${prefix}rank`,
+    title: "the order of the list",
+  });
+  rank.addEventListener("click", () => ui.update((now) => ({ ...now, ranked: !now.ranked })), { signal });
+  const element = h("span", { class: "pw-compare" }, rank, segments.element, pin);
   let pinned: string | null = null;
   let view: GridView | null = null;
   pin.addEventListener("click", () => view && actions.pin(pinned === null ? view.id : null), { signal });
@@ -32,6 +40,8 @@ export function createCompare(prefix: string, actions: Pick<Actions, "pin">, ui:
       view = content.view;
       const known = state.views.get(state.lab?.pinned ?? "");
       pinned = known?.id ?? null;
+      toggle(rank, isList(content.grid.sheet));
+      setText(rank, content.grid.ranked ? "Strongest first" : "In order");
       const isThis = pinned === view.id;
       setText(pin, pinned === null ? "Pin" : "Unpin");
       pin.setAttribute("aria-pressed", String(isThis));

@@ -51,7 +51,7 @@ export function createDetail(deps: Deps, toMain: () => void, signal: AbortSignal
   const attention = createAttention();
   const pattern = createPattern(deps, leave, signal);
   const empty = h("p", { class: "pw-empty" });
-  const measured = h("div", { class: "pw-measured" }, pane.grid.element, pane.legend);
+  const measured = h("div", { class: "pw-measured" }, pane.grid.element, pane.legend, pane.checks);
   const side = h("div", { class: "pw-side" }, selection.element, steps.element, attention.element, pattern.element);
   const body = h("div", { class: "pw-detail-body" }, empty, measured, side);
   const element = h(
@@ -62,7 +62,6 @@ export function createDetail(deps: Deps, toMain: () => void, signal: AbortSignal
     ...pane.notes,
     pane.prediction,
     body,
-    pane.checks,
     pane.explain,
   );
 

@@ -20,20 +20,12 @@ export function createPaneMenu(prefix: string, deps: Deps, signal: AbortSignal) 
   const on = (act: (now: PaneContent, state: LabState) => void) => () => {
     if (content && state) act(content, state);
   };
-  const copy = h("button", { type: "button", class: "pw-quiet", "data-pw": `${prefix}code` }, "Copy code");
-  copy.title = "copy the Python that makes this again";
-  copy.addEventListener(
-    "click",
-    on(({ view }) => {
-      void copyText(view.code).then(() => deps.say("Code copied"));
-      copy.textContent = "Copied";
-      setTimeout(() => {
-        copy.textContent = "Copy code";
-      }, 1500);
-    }),
-    { signal },
-  );
   const files: Command[] = [
+    {
+      name: `${prefix}code`,
+      text: "Copy the code",
+      run: on(({ view }) => void copyText(view.code).then(() => deps.say("Code copied"))),
+    },
     {
       name: `${prefix}save-png`,
       text: "Picture (PNG)",
@@ -58,13 +50,12 @@ export function createPaneMenu(prefix: string, deps: Deps, signal: AbortSignal) 
   };
   const save = createMenu("Save ▾", "save this grid", files, `${prefix}export`, signal);
   const others = createMenu("Compare ▾", "the same under another setting", [], `${prefix}again`, signal);
-  const element = h("span", { class: "pw-pane-menu" }, others.element, copy, save.element);
+  const element = h("span", { class: "pw-pane-menu" }, others.element, save.element);
 
   return {
     element,
     show(now: LabState, shown: PaneContent): void {
       [state, content] = [now, shown];
-      toggle(copy, shown.view.code !== "" && !shown.hidden);
       toggle(save.element, shown.view.cells !== null && !shown.hidden);
       const settings = now.link === "live" && shown.view.parent !== null ? otherSettings(now, shown.view) : [];
       toggle(others.element, settings.length > 0);

@@ -94,9 +94,9 @@ export function createPane({ prefix, maxCellWidth, onOpen, onLeave }: PaneOption
       );
       explain.show(view?.explain ?? "", ui.state.folded);
       for (const element of [legend.element, grid.element]) toggle(element, prefix === "" || view !== null);
+      prediction.show(now, ui.state, content);
       if (!view || !content) return;
       grid.show(content.grid);
-      prediction.show(now, ui.state, content);
       compare.show(now, content, pinnedFor(now, view));
       menu.show(now, content);
     },

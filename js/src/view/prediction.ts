@@ -16,8 +16,10 @@ export function createPrediction(signal: AbortSignal, again: () => void) {
 
   return {
     element,
-    show({ lab }: LabState, { marks }: UiState, { hidden, view, grid }: PaneContent): void {
-      toggle(element, lab?.teach ?? false);
+    show({ lab }: LabState, { marks }: UiState, content: PaneContent | null): void {
+      toggle(element, (lab?.teach ?? false) && content !== null);
+      if (!content) return;
+      const { hidden, view, grid } = content;
       toggle(retry, !hidden);
       if (hidden)
         setText(text, "Where is the effect largest? Mark one cell: click it, or go there by arrows and press Enter.");
@@ -34,7 +36,7 @@ function verdict(sheet: Judged, marked: number): string {
   if (!judged) return `You marked ${place(marked)}, which has no value yet.`;
   const mine = `You marked ${place(marked)}: ${value(sheet, marked)}`;
   if (judged.rank === 1) return `${mine}, the largest effect of all ${judged.of}.`;
-  return `${mine}, number ${judged.rank} of ${judged.of}. The largest is ${place(judged.best)}: ${value(sheet, judged.best)}.`;
+  return `${mine}, rank ${judged.rank} of ${judged.of}. The largest is ${place(judged.best)}: ${value(sheet, judged.best)}.`;
 }
 
 function value(sheet: Judged, index: number): string {

@@ -25,7 +25,7 @@ export function createPromptEditor(actions: EditorActions, signal: AbortSignal) 
   const errors = each(() => h("p", { class: "pw-field-error", role: "alert", hidden: true }));
   const button = (name: string, text: string, title: string) =>
     h("button", { type: "button", "data-pw": name, title, class: name === "edit-apply" ? "pw-primary" : "" }, text);
-  const apply = button("edit-apply", "Measure", "measure these prompts (Enter)");
+  const apply = button("edit-apply", "Measure", "measure these prompts (Enter; Shift+Enter is a new line)");
   const close = button("edit-close", "Close", "go back to the prompts as they were (Escape)");
   const top = createTopTokens((run, choice) => choose(run, choice), signal);
   const line = (prompt: "clean" | "corrupted", token: "answer" | "distractor") => [
@@ -35,14 +35,13 @@ export function createPromptEditor(actions: EditorActions, signal: AbortSignal) 
     fields[token].element,
     h("div", { class: "pw-field-errors" }, errors[prompt], errors[token]),
   ];
-  const hint = h("span", { class: "pw-muted pw-hint" }, "Enter measures, Shift+Enter is a new line, Escape goes back");
   const element = h(
     "div",
     { class: "pw-editor", role: "group", "aria-label": "edit the prompts", hidden: true },
     ...line("clean", "answer"),
     ...line("corrupted", "distractor"),
     top.element,
-    h("div", { class: "pw-editor-end" }, hint, close, apply),
+    h("div", { class: "pw-editor-end" }, close, apply),
   );
 
   /** Token ids of texts chosen from the list: a text may be cut otherwise when it is typed. */

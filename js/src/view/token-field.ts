@@ -44,7 +44,7 @@ export function createTokenField(name: string, label: string, signal: AbortSigna
 
 function pieceClass(text: string, token: number | null, differs: ReadonlySet<number>): string {
   const classes = [token === null ? "pw-piece pw-untold" : "pw-piece"];
-  if (text.startsWith(" ")) classes.push("pw-space");
+  if (text.startsWith(" ")) classes.push("pw-blank");
   if (text.startsWith("\n")) classes.push("pw-newline");
   if (token !== null && differs.has(token)) classes.push("pw-differing");
   return classes.join(" ");

@@ -1,6 +1,6 @@
 /** The likeliest next tokens of both runs; while prompts are edited, each is a button. */
 import { percent } from "../format";
-import type { Baselines, Preview } from "../protocol";
+import type { Baselines, Choice, Preview } from "../protocol";
 import { visible } from "../tokens";
 import { h, memo } from "./dom";
 
@@ -55,9 +55,9 @@ export function createTopTokens(choose: ((run: Run, choice: TopChoice) => void) 
       element.dataset.role = role ?? "";
     },
     show(top: Preview["top"], baselines: Baselines | null): void {
-      const known = (tokens: [string, number][] | undefined) =>
+      const known = (tokens: readonly (readonly [string, number])[] | undefined) =>
         (tokens ?? []).map(([text, probability]) => ({ text, probability, id: null }));
-      const chosen = (tokens: [string, number, number][]) =>
+      const chosen = (tokens: readonly Choice[]) =>
         tokens.map(([text, probability, id]) => ({ text, probability, id }));
       show({
         clean: top ? chosen(top.clean) : known(baselines?.clean_top),
