@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 import xarray as xr
 
 from .checks import Check
-from .result import ESTIMATE, NOT_MEASURABLE, PatchResult
+from .result import ESTIMATE, EXACT, NOT_MEASURABLE, PatchResult
 from .runs import Runs
 
 
@@ -46,8 +47,9 @@ class Layout:
         self, runs: Runs, metric: int, values: np.ndarray, state: np.ndarray, checks: list[Check], noise: float, executor: str
     ) -> PatchResult:
         name = list(runs.metrics)[metric]
-        without = (state == ESTIMATE) & np.isnan(values)  # this metric has no gradient
-        state = np.where(without, NOT_MEASURABLE, state).astype(np.uint8)
+        lost = np.isnan(values) & np.isin(state, (EXACT, ESTIMATE))
+        gaps = _why_lost(state[lost], name, runs.model.dtype)
+        state = np.where(lost, NOT_MEASURABLE, state).astype(np.uint8)
         array = xr.DataArray(values.reshape(self.shape), dims=tuple(self.axes), coords=self.axes, name=name)
         info = {
             "model": runs.model.name,
@@ -57,10 +59,20 @@ class Layout:
             "metric": name,
             "tokens": None if runs.several else getattr(runs.pair, f"{runs.base}_tokens"),
             "executor": executor,
+            "gaps": gaps,
             **self.info,
         }
         clean, corrupted = _baseline(runs, "clean", metric), _baseline(runs, "corrupted", metric)
         return PatchResult(array, clean, corrupted, state.reshape(self.shape), checks, noise, info)
+
+
+def _why_lost(states: np.ndarray, metric: str, dtype: torch.dtype) -> str | None:
+    """Why cells that were computed have no number; None where none is lost."""
+    if not len(states):
+        return None
+    if (states == ESTIMATE).all():
+        return f"{len(states)} cells have no estimate: {metric} has no gradient there."
+    return f"{len(states)} cells have no value: there {metric} is not a number, or an activation grew too large for {dtype}."
 
 
 def _baseline(runs: Runs, run: str, metric: int) -> float | xr.DataArray:

@@ -36,7 +36,7 @@ def judge(runs: Runs, proven: Sequence[np.ndarray], missed: set[tuple[str, int]]
         proven: the metrics of the proof cells, each [metrics].
         missed: what was to be patched and was never reached.
     """
-    limit, floor = runs.tolerance, runs.noise_floor
+    limit, floor = runs.tolerance, max(runs.noise_floor, runs.parity.value)
     pair = proven_pair(runs)
     expected = [np.array([runs.value_of(run, pair, metric) for metric in range(len(runs.metrics))]) for run in (runs.base, runs.source)]
     identity = identity_check(float(proven[0][0]), float(expected[0][0]), limit)

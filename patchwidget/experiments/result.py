@@ -1,6 +1,7 @@
 """The values of a sweep with everything needed to read them: axes, baselines, checks and where they come from."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,6 +55,11 @@ class PatchResult:
         return None
 
     @property
+    def gaps(self) -> str | None:
+        """Why some cells have no value although they were computed; None if there are none such."""
+        return self.info.get("gaps")
+
+    @property
     def recovery(self) -> xr.DataArray:
         """(patched - corrupted) / (clean - corrupted): 0 is the corrupted run, 1 the clean one; not clipped. NaN if there is a `reason`."""
         gap = xr.where(abs(self._difference) > self.noise, self._difference, np.nan) if self.reason is None else np.nan
@@ -71,21 +77,55 @@ class PatchResult:
         return self.noise / gap if gap > 0 else float("nan")
 
     def mean(self) -> "PatchResult":
-        """The mean over pairs; its recovery is that of the mean metric. A result of one pair is its own mean."""
+        """The mean over pairs; its recovery is that of the mean metric. A result of one pair is its own mean.
+
+        A cell that some pairs lack is measured against the gap of those that have it: its value is put where its recovery says.
+        """
         if "pair" not in self.values.dims:
             return self
-        state = np.full(self.state.shape[1:], EXACT)
-        for worse in (ESTIMATE, PENDING):
-            state[(self.state == worse).any(0)] = worse
-        state[(self.state == NOT_MEASURABLE).all(0)] = NOT_MEASURABLE
+        state = np.where((self.state == NOT_MEASURABLE).all(0), NOT_MEASURABLE, np.where((self.state == PENDING).any(0), PENDING, EXACT))
+        state = np.where((self.state == ESTIMATE).any(0) & (state == EXACT), ESTIMATE, state)
+        clean, corrupted = float(np.mean(self.clean)), float(np.mean(self.corrupted))
+        has, gap = self.values.notnull(), self._difference * xr.ones_like(self.values)
+        own_gap = gap.where(has).mean("pair")
+        scale = xr.where(has.all("pair") | ~(abs(own_gap) > self.noise), 1.0, (clean - corrupted) / own_gap)
+        partly = corrupted + (self.values - self.corrupted).mean("pair") * scale
         return replace(
             self,
-            values=self.values.mean("pair", skipna=True),
-            clean=float(np.mean(self.clean)),
-            corrupted=float(np.mean(self.corrupted)),
+            values=xr.where(has.all("pair"), self.values.mean("pair"), partly).astype(np.float32).rename(self.values.name),
+            clean=clean,
+            corrupted=corrupted,
             state=state.astype(np.uint8),
             others={name: other.mean() for name, other in self.others.items()},
         )
+
+    def statistics(self, **options: Any) -> xr.Dataset:
+        """By cell, over the pairs: mean change of the metric, standard error, bootstrap interval, permutation p-value and its correction.
+
+        Options as in `patchwidget.experiments.statistics.statistics`.
+        """
+        from .statistics import statistics
+
+        return statistics(self, **options)
+
+    def significant(self, alpha: float = 0.05, method: str = "fdr_bh", **options: Any) -> xr.DataArray:
+        """Which cells change the metric beyond chance, corrected for the number of cells ("fdr_bh", "fdr_by", "holm" or "bonferroni").
+
+        Further options as in `patchwidget.experiments.statistics.significant`: `placebo=` takes a result of the same cells with
+        `source=pw.Placebo()` as a control.
+
+        Raises:
+            PatchError: there is one pair only, so that there is no p-value.
+        """
+        from .statistics import significant
+
+        return significant(self, alpha, method, **options)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the result into one file, whole or not at all; `pw.open_result` reads it. Raises PatchError if it can't be written."""
+        from .files import save_result
+
+        return save_result(self, path)
 
     @property
     def _difference(self) -> float | xr.DataArray:
@@ -115,11 +155,18 @@ class PatchResult:
         order = np.argsort(-np.abs(self.effect.to_numpy().ravel()), kind="stable")  # NaN comes last
         return self.to_frame().take(list(order[:n])).reset_index(drop=True)
 
-    def plot(self) -> "go.Figure":
-        """A plotly figure of recovery: a heat map over two axes, bars over one."""
+    def plot(self, kind: str = "auto", significant: xr.DataArray | bool | None = None) -> "go.Figure":
+        """A plotly figure of recovery.
+
+        Args:
+            kind: "heat" (over two axes), "bars" (over one), "ranks" (cells by the size of their effect, as for neurons), "dose" (against a
+                strength), or "auto".
+            significant: the cells to outline, as `significant` gives them; False for none. By default those that are significant at 0.05
+                (Benjamini-Hochberg), if there are enough pairs to tell.
+        """
         from .plots import plot_result
 
-        return plot_result(self)
+        return plot_result(self, kind, significant)
 
     def code(self) -> str:
         """The lines of Python that compute this result again."""
@@ -133,7 +180,7 @@ class PatchResult:
         failed = "" if self.ok else f", FAILED: {', '.join(check.name for check in self.checks if not check.ok)}"
         return (
             f"PatchResult({self.info.get('site')}, {shape}, {self.info.get('direction')}, {self.info.get('metric')}: "
-            f"clean {_number(self.clean)}, corrupted {_number(self.corrupted)}{known}{failed})"
+            f"clean {_number(self.clean)}, corrupted {_number(self.corrupted)}{known}{failed})" + (f"\n{self.gaps}" if self.gaps else "")
         )
 
 

@@ -20,7 +20,7 @@ from patchwidget.errors import MetricError, ModelError, PatchError, PromptError,
 from patchwidget.models.model import Model
 
 from .alignment import Align
-from .checks import Check, parity_check, tolerance
+from .checks import Check, parity_check, rounding, tolerance
 from .metrics import Metrics, make_measure, name_metrics
 from .prompts import PromptPair, TokenPair, tokenize_pair
 
@@ -150,12 +150,16 @@ class Runs:
     @property
     def tolerance(self) -> float:
         """How far apart, in units of the metric, two right ways to compute it may lie in this model's dtype."""
-        return tolerance(self.model.dtype, float(self.recording(self.base).logits.abs().max()))
+        return tolerance(self.model.dtype, self._largest_logit)
 
     @property
     def noise_floor(self) -> float:
         """The least that a metric can be off by in this model's dtype: one rounding of the largest logit."""
-        return self.tolerance / 64
+        return rounding(self.model.dtype, self._largest_logit)
+
+    @cached_property
+    def _largest_logit(self) -> float:
+        return float(self.recording(self.base).logits.abs().max())
 
     def choose_executor(self, name: str, pairs: Sequence[int] | None = None) -> str:
         """ "packed" or "hooked": what was asked for, or for "auto" the packed one where the model allows it and its logits come out right.
