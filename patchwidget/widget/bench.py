@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from patchwidget.errors import MetricError, PatchError
@@ -12,6 +13,9 @@ from patchwidget.experiments.prompts import PromptPair
 
 EXPERIMENTS_KEPT = 8
 """Each holds the recordings of both its runs."""
+
+ROWS_AT_ONCE = 128
+"""Of one batch on a processor: clicks are answered between batches. A GPU takes what its memory allows."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,9 @@ class Bench:
         """A bench for a model and a pair or several; with the metric's name and the direction to begin with."""
         several = [pairs] if isinstance(pairs, PromptPair) else list(pairs)
         named = name_metrics(metric)
-        bench = cls(model, several, {**named, **{name: name for name in METRICS}}, lambda *what: Experiment(model, *what))
+        bench = cls(model, several, {**named, **{name: name for name in METRICS}}, partial(Experiment, model))
         first = next(iter(named))
-        bench._given[0, first, direction] = Experiment(model, several[0] if several else several, named[first], direction)
+        bench._given[0, first, direction] = in_small_batches(Experiment(model, several[0] if several else several, named[first], direction))
         return bench, first, direction
 
     @classmethod
@@ -60,9 +64,9 @@ class Bench:
         """A bench around an experiment, which stays the one that is asked; of several pairs each becomes a choice."""
         model = experiment.model
         metrics = {**experiment.metrics, **{name: name for name in METRICS}}
-        bench = cls(model, experiment.prompts, metrics, lambda *what: Experiment(model, *what))
+        bench = cls(model, experiment.prompts, metrics, partial(type(experiment), model))
         if not experiment.several:
-            bench._given[0, experiment.metric_name, experiment.direction] = experiment
+            bench._given[0, experiment.metric_name, experiment.direction] = in_small_batches(experiment)
         return bench, experiment.metric_name, experiment.direction
 
     def experiment(self, setting: Setting) -> Any:
@@ -79,7 +83,8 @@ class Bench:
         if setting.metric not in self.metrics:
             raise MetricError(f"There is no metric {setting.metric!r}.", f"Use one of {', '.join(self.metrics)}; or a function.")
         if key not in self._made:
-            self._made[key] = self._make(self.prompts[setting.pair], self.metrics[setting.metric], setting.direction)
+            made = self._make(self.prompts[setting.pair], self.metrics[setting.metric], setting.direction)
+            self._made[key] = in_small_batches(made)
         self._made.move_to_end(key)
         while len(self._made) > EXPERIMENTS_KEPT:
             self._made.popitem(last=False)
@@ -110,6 +115,13 @@ class Bench:
         named = name_metrics(metric)
         self.metrics.update(named)
         return next(iter(named))
+
+
+def in_small_batches(experiment: Any) -> Any:
+    """The experiment, which from now on lets others in between often."""
+    if experiment.model.device.type == "cpu":
+        experiment.most_rows = experiment.most_rows or ROWS_AT_ONCE
+    return experiment
 
 
 def refusal(attempt: Callable[[], Any]) -> str | None:

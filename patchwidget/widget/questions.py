@@ -21,6 +21,12 @@ from .work import Once, Work
 _PARTS = {"q": "q", "k": "k_per_head", "v": "v_per_head", "pattern": "pattern", "z": "z"}
 _LETTERS = {"q": "q", "k": "k", "v": "v", "k_per_head": "k", "v_per_head": "v"}
 
+LAYERS_AT_ONCE = 5
+"""Of senders, in one pass of path patching."""
+
+WORTH_AN_ESTIMATE = 64
+"""Cells: fewer are as soon measured as estimated."""
+
 Asked = tuple[Any, Steps, Setting, str]
 """What every question needs: the experiment, the model's steps, the setting, and the id of the view to be."""
 
@@ -170,7 +176,7 @@ def _parts(asked: Asked, layer: int, head: int) -> GridView:
         cols=Axis("pos", len(tokens), None, tokens),
         patch={"layer": layer, "head": head},
         work=[
-            Work(_best_first(experiment, site, layers=[layer], heads=[head]), np.arange(len(tokens)) + row * len(tokens))
+            Work(_best_first(experiment, site, len(tokens), layers=[layer], heads=[head]), np.arange(len(tokens)) + row * len(tokens))
             for row, site in enumerate(sites)
         ],
     )
@@ -200,8 +206,11 @@ def _paths(asked: Asked, layer: int, head: int, site: str) -> GridView:
         cols=Axis("sender", columns, (*range(model.n_heads), "mlp"), (*map(str, range(model.n_heads)), "MLP")),
         patch=None,
         work=[
-            Work(partial(_senders_of, experiment, _PARTS[letter], layer, head, sender), np.arange(columns) + sender * columns)
-            for sender in reversed(range(layer))
+            Work(
+                partial(_senders_of, experiment, _PARTS[letter], layer, head, senders),
+                np.arange(len(senders) * columns) + senders[0] * columns,
+            )
+            for senders in _chunks(layer)
         ],
     )
 
@@ -272,7 +281,7 @@ def _grid(
         rows=_axis(rows, sweep.coords[rows], tokens) if rows else Axis("site", 1, (site,)),
         cols=_axis(cols, sweep.coords[cols], tokens),
         patch={"site": site, **patch},
-        work=[Work(_best_first(experiment, site, **where), (down * n_cols + across).ravel())],
+        work=[Work(_best_first(experiment, site, sweep.total, **where), (down * n_cols + across).ravel())],
     )
 
 
@@ -282,19 +291,26 @@ def _axis(name: str, coords: Sequence[Any], tokens: Sequence[str]) -> Axis:
     return Axis(name, len(coords), values, labels)
 
 
-def _best_first(experiment: Any, site: str, **where: Any) -> Callable[[], Any]:
-    """Starts the sweep that estimates first; called with `plain=True` the one that does not."""
+def _best_first(experiment: Any, site: str, cells: int, **where: Any) -> Callable[[], Any]:
+    """Starts the sweep that estimates first, where so many cells are worth it; called with `plain=True` the one that does not."""
 
     def start(*, plain: bool = False) -> Any:
-        return experiment.start(site, **where) if plain else experiment.start(site, order="attribution", **where)
+        order = {} if plain or cells < WORTH_AN_ESTIMATE else {"order": "attribution"}
+        return experiment.start(site, **order, **where)
 
     return start
 
 
-def _senders_of(experiment: Any, site: str, layer: int, head: int, sender: int, *, plain: bool = True) -> Once:
-    """The heads and the MLP of one layer, by the paths from them."""
-    senders = [*(Node("z", sender, h) for h in range(experiment.model.n_heads)), Node("mlp_out", sender)]
-    return Once(lambda: experiment.paths(receiver=Node(site, layer, head), senders=senders, progress=False))
+def _chunks(layers: int) -> list[range]:
+    """The layers in runs of a few, the latest first: those are sooner done, and clicks are answered between them."""
+    return [range(max(0, end - LAYERS_AT_ONCE), end) for end in range(layers, 0, -LAYERS_AT_ONCE)]
+
+
+def _senders_of(experiment: Any, site: str, layer: int, head: int, senders: range, *, plain: bool = True) -> Once:
+    """The heads and the MLPs of some layers, by the paths from them."""
+    heads = range(experiment.model.n_heads)
+    nodes = [node for sender in senders for node in (*(Node("z", sender, h) for h in heads), Node("mlp_out", sender))]
+    return Once(lambda: experiment.paths(receiver=Node(site, layer, head), senders=nodes, progress=False))
 
 
 def _check(experiment: Any, name: str, place: int) -> None:

@@ -102,9 +102,10 @@ class Session:
             return self._open(request, setting, "set", {}, None)
 
     def ask(self, request: str | None, method: str, params: Message, parent: Message | None = None) -> View | None:
-        """A question asked at a cell, in the setting of the view where it is asked."""
+        """A question asked at a cell (of the main grid at hand if none is named), in the setting of the view where it is asked."""
         with self._lock:
             asker = self._tree[parent["view"]] if parent else self.main
+            parent = parent or {"view": asker.id, "row": None, "col": None}
             return self._open(request, replace(asker.question.setting, site=self.setting.site), method, params, parent)
 
     def again(self, request: str | None, view: str, **changes: Any) -> View | None:
@@ -241,7 +242,7 @@ class Session:
             for other in self._asking.pop(view.id, []):
                 self.post(message | {"id": other})
             before = self._before.get(view.id)
-            if not view.known and before is not None and before in self._tree:
+            if not (view.known or self._tree.has_children(view)) and before is not None and before in self._tree:
                 self._tree.drop(view)
                 if self._current is view:
                     self._current = self._tree[before]
@@ -338,7 +339,7 @@ class Session:
         wanted = {one.id for one in self._tree.path(view)} | {self._pinned}
         for other in self._tree:
             if other.live and other.id not in wanted:
-                if other.known or any(child.parent and child.parent["view"] == other.id for child in self._tree):
+                if other.known or self._tree.has_children(other):
                     self._finish(other, "cancelled")
                 else:
                     self._tree.drop(other)

@@ -47,11 +47,13 @@ class Tree:
             path.insert(0, self._views[parent["view"]])
         return path
 
+    def has_children(self, view: View) -> bool:
+        return any(child.parent and child.parent["view"] == view.id for child in self._views.values())
+
     def trim(self, wanted: set[str]) -> None:
         """Let the oldest go until the rest is bearable: those that no other hangs on and that are neither live nor among the wanted."""
         while len(self._views) > VIEWS_KEPT or sum(view.size for view in self._views.values()) > BYTES_KEPT:
-            parents = {view.parent["view"] for view in self._views.values() if view.parent}
-            leaf = next((v for v in self._views.values() if v.id not in wanted and v.id not in parents and not v.live), None)
+            leaf = next((v for v in self._views.values() if v.id not in wanted and not v.live and not self.has_children(v)), None)
             if leaf is None:
                 return
             self.drop(leaf)
