@@ -9,7 +9,9 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .errors import MetricError, ModelError, PatchError, PromptError, SiteError
     from .experiments import tasks
+    from .experiments.compare import compare
     from .experiments.experiment import Experiment
+    from .experiments.files import open_result
     from .experiments.nodes import Node
     from .experiments.patches import Patch
     from .experiments.prompts import PromptPair
@@ -45,7 +47,9 @@ __all__ = [
     "Steer",
     "SteeringVector",
     "__version__",
+    "compare",
     "load",
+    "open_result",
     "tasks",
     "wrap",
 ]
@@ -66,6 +70,8 @@ _HOME = {
     "Steer": "experiments.steering.steer",
     "SteeringVector": "experiments.steering.vector",
     **dict.fromkeys(["load", "wrap"], "models.load"),
+    "compare": "experiments.compare",
+    "open_result": "experiments.files",
     "tasks": "experiments.tasks",
 }
 

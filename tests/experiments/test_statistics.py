@@ -1,0 +1,189 @@
+"""Statistics over pairs: against scipy and statsmodels, under a true null, and where there is an effect."""
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+import patchwidget as pw
+from patchwidget.experiments.result import EXACT, PatchResult
+from patchwidget.experiments.statistics import bootstrap_interval, corrected, sign_flip_p
+from tests.zoo import CLEAN, CORRUPTED, telling_pair, tiny_model
+
+
+def planted(changes: np.ndarray, gap: float = 2.0) -> PatchResult:
+    """A result whose patches changed a metric, that was 1 in each corrupted run, by this much: [pairs, ...]."""
+    dims = ("pair", "layer", "pos")[: changes.ndim]
+    corrupted = xr.DataArray(np.ones(len(changes)), dims="pair")
+    state = np.full(changes.shape, EXACT, np.uint8)
+    values = xr.DataArray(
+        (1 + changes).astype(np.float32), dims=dims, coords={dim: range(n) for dim, n in zip(dims, changes.shape, strict=True)}
+    )
+    return PatchResult(values, corrupted + gap, corrupted, state, [], 1e-6, {"direction": "denoise", "metric": "logit_diff"})
+
+
+@pytest.mark.parametrize("alternative", ["two-sided", "greater", "less"])
+def test_p_values_are_those_of_scipy(alternative):
+    x = np.random.default_rng(3).normal(0.4, 1, (9, 5))
+    p, exact = sign_flip_p(x, alternative=alternative)
+    assert exact
+    expected = stats.permutation_test(
+        (x,), np.mean, permutation_type="samples", n_resamples=10_000, alternative=alternative
+    )
+    np.testing.assert_allclose(p, expected.pvalue, atol=1e-12)
+
+
+def test_a_random_choice_of_flips_comes_near_all_of_them():
+    x = np.random.default_rng(4).normal(0.5, 1, (12, 6))
+    every, exact = sign_flip_p(x, resamples=4096)
+    some, also_exact = sign_flip_p(x, resamples=4000)
+    assert exact
+    assert not also_exact
+    np.testing.assert_allclose(some, every, atol=0.03)
+    assert some.min() >= 1 / 4001
+
+
+def test_the_null_of_one_pair_with_a_missing_cell():
+    x = np.array([[1.0, np.nan, 0.0], [2.0, 5.0, 0.0], [3.0, np.nan, 0.0]])
+    p, _ = sign_flip_p(x)
+    np.testing.assert_allclose(p, [2 / 8, np.nan, 1.0])
+
+
+def test_intervals_are_those_of_scipy():
+    x = np.random.default_rng(5).normal(1, 1, (20, 3))
+    low, high = bootstrap_interval(x, 0.9, seed=1)
+    options = {"confidence_level": 0.9, "n_resamples": 2000, "rng": np.random.default_rng(1), "axis": 0}
+    expected = stats.bootstrap((x,), np.mean, **options).confidence_interval
+    np.testing.assert_allclose([low, high], [expected.low, expected.high], rtol=1e-6)
+    constant = np.full((5, 1), 3.0)
+    assert [float(edge[0]) for edge in bootstrap_interval(constant)] == [3.0, 3.0]
+
+
+@pytest.mark.parametrize("method", ["fdr_bh", "fdr_by", "holm", "bonferroni"])
+def test_corrections_are_those_of_statsmodels(method):
+    p = np.array([0.001, np.nan, 0.01, 0.02, 0.9])
+    expected = multipletests(p[np.isfinite(p)], method=method)[1]
+    np.testing.assert_allclose(corrected(p, method)[np.isfinite(p)], expected)
+    assert np.isnan(corrected(p, method)[1])
+
+
+def test_nothing_is_found_where_nothing_is():
+    """Under a true null a false discovery is any discovery: in 200 grids of 40 cells it happens in no more than alpha of them."""
+    random = np.random.default_rng(0)
+    for method in ("fdr_bh", "holm"):
+        false = 0
+        for _ in range(200):
+            shared = random.normal(0, 1, (16, 1, 1))  # cells of one grid are measured on the same prompts
+            grid = planted(0.6 * shared + random.standard_t(4, (16, 4, 10)))
+            false += bool(grid.significant(alpha=0.05, method=method, resamples=2000).any())
+        assert false / 200 <= 0.05, method
+
+
+def test_an_effect_that_is_there_is_found():
+    random = np.random.default_rng(1)
+    changes = random.normal(0, 1, (32, 6, 10))
+    changes[:, 2, 3:6] += 1.2
+    found = planted(changes).significant()
+    assert found.attrs == {"alpha": 0.05, "method": "fdr_bh"}
+    assert found.dims == ("layer", "pos")
+    assert found.sel(layer=2, pos=[3, 4, 5]).all()
+    assert int(found.sum()) <= 4
+    changes = -changes
+    assert not planted(changes).significant(alternative="greater").any()
+    assert planted(changes).significant(alternative="less").sel(layer=2, pos=4)
+
+
+def test_statistics_of_known_numbers():
+    changes = np.array([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [2.0, 0.0]])
+    table = planted(changes, gap=4.0).statistics()
+    assert float(table["mean"][0]) == pytest.approx(2)
+    assert float(table["sem"][0]) == pytest.approx(stats.sem(changes[:, 0]), abs=1e-6)
+    assert float(table["recovery"][0]) == pytest.approx(0.5)
+    assert float(table["p"][0]) == pytest.approx(2 / 16)
+    assert float(table["low"][0]) < 2 < float(table["high"][0])
+    assert float(table["p"][1]) == 1.0
+    assert table["n"].to_numpy().tolist() == [4, 4]
+    assert table.attrs["every_flip"]
+
+
+def test_one_pair_has_no_p_value_and_says_so():
+    model = tiny_model()
+    for pairs in (telling_pair(model), [telling_pair(model)]):
+        result = pw.Experiment(model, pairs).sweep("resid_pre")
+        with pytest.raises(pw.PatchError, match=r"one pair only.*no p-value"):
+            result.significant()
+        table = result.statistics()
+        assert "one pair only" in table.attrs["reason"]
+        assert table["p"].isnull().all()
+        assert table["sem"].isnull().all()
+        assert not table["mean"].isnull().any()
+
+
+def test_too_few_pairs_are_warned_of():
+    result = planted(np.random.default_rng(0).normal(3, 0.1, (4, 3, 3)))
+    with pytest.warns(UserWarning, match="4 pairs give p-values of 0.12 at the least"):
+        assert not result.significant().any()
+
+
+@pytest.mark.filterwarnings("ignore:8 pairs give p-values")
+def test_metrics_that_are_not_numbers_stay_out():
+    changes = np.random.default_rng(2).normal(2, 0.1, (8, 2, 2))
+    changes[:, 0, 0] = np.nan
+    changes[:3, 0, 1] = np.nan
+    result = planted(changes)
+    table = result.statistics()
+    assert table["n"].to_numpy().tolist() == [[0, 5], [8, 8]]
+    assert np.isnan(table["p"][0, 0])
+    assert float(table["recovery"][0, 1]) == pytest.approx(1, abs=0.1)
+    assert result.significant().to_numpy().tolist() == [[False, False], [True, True]]
+
+
+def test_what_is_not_known():
+    result = planted(np.ones((8, 2)))
+    with pytest.raises(pw.PatchError, match="no correction 'top5'"):
+        result.significant(method="top5")
+    with pytest.raises(pw.PatchError, match=r"alpha=5 is no level"):
+        result.significant(alpha=5)
+    with pytest.raises(pw.PatchError, match="alternative='both' is not known"):
+        result.significant(alternative="both")
+
+
+def pairs_of(model, n: int) -> list[pw.PromptPair]:
+    torch.manual_seed(0)
+    pairs = []
+    for _ in range(n):
+        shift = torch.randint(0, 90, (1,)).item()
+        clean, corrupted = ([(token + shift) % 99 for token in tokens] for tokens in (CLEAN, CORRUPTED))
+        pairs.append(telling_pair(model, clean, corrupted))
+    return pairs
+
+
+def test_a_placebo_moves_as_far_and_elsewhere():
+    model = tiny_model()
+    experiment = pw.Experiment(model, pairs_of(model, 6))
+    from patchwidget.experiments.sources import values_of
+
+    for site in ("resid_pre", "z"):
+        own, other, moved = (values_of(experiment, 1, source)[0](site, 2) for source in ("corrupted", "clean", pw.Placebo(3)))
+        torch.testing.assert_close((moved - own).norm(dim=-1), (other - own).norm(dim=-1), rtol=1e-4, atol=1e-5)
+        assert float((moved - other).abs().max()) > 0.1
+        torch.testing.assert_close(moved, values_of(experiment, 1, pw.Placebo(3))[0](site, 2))
+    result, placebo = (experiment.sweep("resid_pre", source=source) for source in (None, pw.Placebo(3)))
+    assert float(abs(placebo.recovery.sel(pos=slice(0, 3))).max()) == 0.0
+    against = result.statistics(placebo=placebo)
+    np.testing.assert_allclose(against["mean"], (result.values - placebo.values).mean("pair"), atol=1e-4)
+    with pytest.raises(pw.PatchError, match="The placebo has axes"):
+        result.significant(placebo=experiment.sweep("z", positions="all"))
+    with pytest.raises(pw.SiteError, match="no attention"):
+        experiment.sweep("pattern", source=pw.Placebo())
+
+
+def test_the_mean_of_pairs_that_lack_a_cell_is_measured_against_their_own_gap():
+    changes = np.array([[1.0, 1.0], [4.0, np.nan]])
+    result = planted(changes)
+    result.clean[:] = [3.0, 9.0]  # gaps 2 and 8
+    mean = result.mean()
+    np.testing.assert_allclose(mean.recovery, [5 / 10, 1 / 2])
+    np.testing.assert_allclose(result.statistics()["recovery"], mean.recovery)
