@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from patchwidget.engine.sites import find_tap
 from patchwidget.errors import PatchError, SiteError
 
 from .attribution import Method, estimate_cells
+from .checkpoint import Checkpoint, fingerprint
 from .code import code_of
 from .layout import Layout
 from .nodes import Node
@@ -67,6 +69,7 @@ class Experiment(Runs):
         window: int = 1,
         executor: str = "auto",
         order: str | None = None,
+        checkpoint: str | Path | None = None,
         progress: bool = True,
     ) -> PatchResult:
         """Patch every cell of a site and measure each.
@@ -79,11 +82,14 @@ class Experiment(Runs):
                 a place on the axis; "roles", or a list of roles, for an axis of the pairs' roles; for pattern these are destinations, and
                 "entries" takes each (dest_pos, src_pos) by itself.
             layers, heads, neurons: which; all by default. An item that is itself a list is patched together.
-            source: with what: "clean" or "corrupted" (the other run is the default), "zero", pw.Mean, pw.Resample, pw.Noise, a number or a tensor.
+            source: with what: "clean" or "corrupted" (the other run is the default), "zero", pw.Mean, pw.Resample, pw.Noise, pw.Placebo, a
+                number or a tensor.
             operator: "replace", or "add" the source to what is there.
             window: how many layers around each one are patched at once: from l - window//2 on (Meng et al. 2022 use 10).
             executor: "auto" takes the packed executor where the model allows it; "packed" or "hooked" insists.
             order: "attribution" computes the cells that attribution patching estimates to be the largest first.
+            checkpoint: a file that each batch is written to as it comes. The same sweep with the same file goes on where it was cut off, by a
+                killed process for example.
             progress: show a progress bar if it takes more than a second.
 
         Returns:
@@ -91,10 +97,13 @@ class Experiment(Runs):
 
         Raises:
             SiteError: what was asked for does not exist in this model.
-            PatchError: the source or the executor is not known.
+            PatchError: the source or the executor is not known, or the checkpoint belongs to another sweep.
         """
         where = {"positions": positions, "layers": layers, "heads": heads, "neurons": neurons, "window": window, "operator": operator}
-        return run_through(self.start(site, source=source, executor=executor, order=order, **where), site, progress=progress)
+        sweep = self.start(site, source=source, executor=executor, order=order, **where)
+        if checkpoint is not None:
+            sweep.keep_in(Checkpoint(Path(checkpoint), fingerprint(self, sweep.layout, source), len(self.metrics)))
+        return run_through(sweep, site, progress=progress)
 
     def start(
         self,

@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from patchwidget.engine.cells import Cell
 from patchwidget.errors import PatchError
 
+from .checkpoint import Checkpoint
 from .checks import Check
 from .layout import Layout
 from .proof import judge, proof_cells, proven_pair
@@ -84,6 +85,7 @@ class Sweep:
         self._noise: list[float] = []  # of each metric; while it is not known, the dtype's
         self._proven: dict[int, np.ndarray] = {}
         self._missed: set[tuple[str, int]] = set()
+        self._checkpoint: Checkpoint | None = None
         self._batches = self._run()
 
     @property
@@ -96,6 +98,12 @@ class Sweep:
     def close(self) -> None:
         """Stop: what is done stays."""
         self._batches.close()
+
+    def keep_in(self, checkpoint: Checkpoint) -> None:
+        """Take over what a checkpoint has, before anything is computed, and write what comes into it."""
+        for index, values in checkpoint.batches():
+            self._values[index], self._state[index] = values, EXACT
+        self._checkpoint = checkpoint
 
     @property
     def result(self) -> PatchResult:
@@ -122,7 +130,7 @@ class Sweep:
             pairs = list(range(first, min(first + at_once, n_pairs)))
             made = list(enumerate(islice(cells, len(pairs) * per_pair), first * per_pair))
             self._state[[place for place, cell in made if cell is None]] = NOT_MEASURABLE
-            there = [(place, cell) for place, cell in made if cell is not None]
+            there = [(place, cell) for place, cell in made if cell is not None and self._state[place] != EXACT]
             yield _Part(pairs, [cell for _, cell in there], np.array([place for place, _ in there], np.int64))
 
     def _run(self) -> Generator[SweepBatch, None, None]:
@@ -133,6 +141,9 @@ class Sweep:
 
     def _run_part(self, part: _Part, asked: str) -> Generator[SweepBatch, None, None]:
         """The cells of some pairs; the proof cells go with the pair that they belong to."""
+        proving = proven_pair(self.runs) in part.pairs
+        if not part.cells and not proving:
+            return
         inside = all(edit.layer >= 0 for cell in part.cells for edit in cell.edits)  # of some block
         self.executor = self.runs.choose_executor(asked if inside else "hooked", part.pairs)
         turns = [list(range(len(part.cells)))]
@@ -140,7 +151,7 @@ class Sweep:
             yield self._keep(part.places, self._estimate(part.cells), ESTIMATE)
             turns = self._largest_first(part)
         executor = self.runs.make_executor(self.executor, part.pairs)
-        proofs = proof_cells(self.runs, part.cells) if proven_pair(self.runs) in part.pairs else []
+        proofs = proof_cells(self.runs, part.cells) if proving else []
         turns[-1] += range(len(part.cells), len(part.cells) + len(proofs))
         numbered = [replace(cell, base=cell.base - part.pairs[0]) for cell in [*part.cells, *proofs]]
         for turn in turns:
@@ -169,13 +180,15 @@ class Sweep:
             yield self._keep(part.places[[numbers[i] for i in known]], values[known], EXACT)
 
     def _keep(self, index: np.ndarray, values: np.ndarray, state: int) -> SweepBatch:
+        if self._checkpoint is not None and state == EXACT:
+            self._checkpoint.append(index, values)
         self._values[index], self._state[index] = values, state
         return SweepBatch(index, values[:, 0], state)
 
 
 def run_through(sweep: Sweep, what: str, *, progress: bool) -> PatchResult:
     """Compute all of a sweep, with a progress bar if it takes more than a second."""
-    with tqdm(total=sweep.total, desc=what, unit="cell", delay=1, leave=False, disable=not progress) as bar:
+    with tqdm(total=sweep.total, initial=sweep.done, desc=what, unit="cell", delay=1, leave=False, disable=not progress) as bar:
         for batch in sweep:
             bar.update(len(batch.index) if batch.state == EXACT else 0)
     return sweep.result
