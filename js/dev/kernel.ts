@@ -140,6 +140,7 @@ export class FakeKernel {
       pair: {
         clean,
         corrupted,
+        columns: clean.map((_, i) => [i, i]),
         differs: clean.map((token, i) => token !== corrupted[i]),
         answer: " Mary",
         distractor: " John",

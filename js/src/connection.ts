@@ -1,6 +1,6 @@
 /** Talks to the kernel: says hello, numbers requests, notices losses and silence.  Knows no DOM. */
 import { ProtocolError } from "./errors";
-import { parseMessage } from "./messages";
+import { type FromKernel, parseMessage } from "./messages";
 import { type FromPage, type Question, VERSION } from "./protocol";
 import { asked, type LabState, type Problem, received, slotOf } from "./state";
 import type { Store } from "./store";
@@ -64,20 +64,16 @@ export class Connection {
   receive(content: unknown, buffers: readonly DataView[]): void {
     this.#lastNews = this.#now();
     this.#store.update((state) => (state.silent ? { ...state, silent: false } : state));
-    try {
-      const message = parseMessage(content, buffers);
+    this.#read(content, buffers, (message) => {
       this.#number(message.type === "hello", message.seq);
       this.#store.update((state) => received(state, message));
-    } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      this.#report({ message: error.message, hint: "" });
-    }
+    });
   }
 
   /** What the notebook, or a file, has kept: shown until the kernel itself answers. */
   restore(content: unknown, buffers: readonly DataView[]): void {
     if (!this.#missing) return;
-    this.#store.update((state) => received(state, parseMessage(content, buffers)));
+    this.#read(content, buffers, (message) => this.#store.update((state) => received(state, message)));
   }
 
   /** The host has closed the connection. */
@@ -97,6 +93,16 @@ export class Connection {
     const waiting = this.#missing || Object.keys(open).length > 0;
     const silent = link !== "stored" && waiting && this.#now() - this.#lastNews > SILENCE_MS;
     this.#store.update((state) => (state.silent === silent ? state : { ...state, silent }));
+  }
+
+  /** A message that can't be read is told, and does no further harm. */
+  #read(content: unknown, buffers: readonly DataView[], take: (message: FromKernel) => void): void {
+    try {
+      take(parseMessage(content, buffers));
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#report({ message: error.message, hint: "" });
+    }
   }
 
   #hello(): void {

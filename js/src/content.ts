@@ -90,8 +90,14 @@ export function chosenIn({ views, current, open }: LabState, ui: UiState, view: 
 }
 
 function differing({ lab, pair }: LabState, view: GridView): readonly boolean[] {
-  const mine = view.cols.axis === "pos" && view.pair === lab?.pair && pair?.clean.length === view.cols.size;
-  return mine ? pair.differs : [];
+  if (!pair || view.cols.axis !== "pos" || view.pair !== lab?.pair) return [];
+  const side = pair.clean.length === view.cols.size ? 0 : 1;
+  const marked: boolean[] = [];
+  pair.columns.forEach((column, i) => {
+    const position = column[side];
+    if (position !== null) marked[position] = pair.differs[i] ?? false;
+  });
+  return marked;
 }
 
 function markedRow({ marked, rows }: GridView): number | null {

@@ -43,9 +43,3 @@ export function duration(seconds: number): string {
   if (minutes < 60) return rest ? `${minutes} min ${rest} s` : `${minutes} min`;
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
-
-/** "logit_diff" -> "logit difference"; a user's own metric keeps its name. */
-export function metricName(metric: string): string {
-  const known: Record<string, string> = { logit_diff: "logit difference" };
-  return known[metric] ?? metric;
-}

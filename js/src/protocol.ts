@@ -69,10 +69,16 @@ const lab = object({
   teach: flag,
 });
 
-const pair = object({
+/** The two prompts side by side: positions that stand over one another, null for a gap; and which columns differ. */
+const aligned = {
   clean: array(string),
   corrupted: array(string),
+  columns: array(tuple(index, index)),
   differs: array(boolean),
+};
+
+const pair = object({
+  ...aligned,
   answer: string,
   distractor: string,
 });
@@ -181,10 +187,8 @@ const message = variant("type", {
   result: object({ ...ids, view: string, status, open: nullable(view) }),
   preview: object({
     ...ids,
-    clean: array(string),
-    corrupted: array(string),
-    columns: array(tuple(index, index)),
-    differs: array(boolean),
+    ...aligned,
+    note: text,
     top: nullable(object({ clean: array(choice), corrupted: array(choice) })),
     problems: array(problem),
   }),
@@ -201,6 +205,7 @@ export type WireAttention = Extract<WireView, { kind: "attention" }>;
 export type Lab = Read<typeof lab>;
 export type Option = Read<typeof option>;
 export type Pair = Read<typeof pair>;
+export type Columns = Pair["columns"];
 export type Baselines = Read<typeof baselines>;
 export type Selection = Read<typeof selection>;
 export type Outcome = Read<typeof outcome>;

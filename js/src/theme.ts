@@ -9,6 +9,7 @@ export interface Theme {
   /** For what is there but says nothing yet. */
   readonly faint: string;
   readonly line: string;
+  readonly soft: string;
   readonly accent: string;
   readonly font: string;
   readonly scale: Scale;
@@ -29,6 +30,7 @@ export function readTheme(element: Element): Theme {
     muted: style.outlineColor,
     faint: style.textDecorationColor,
     line: style.columnRuleColor,
+    soft: style.borderTopColor,
     accent: style.caretColor,
     font: style.fontFamily || "sans-serif",
     scale: makeScale(dark ? darkStops : lightStops),

@@ -1,12 +1,15 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { Connection } from "../src/connection";
+import type { GridView } from "../src/messages";
 import type { FromPage } from "../src/protocol";
+import { initialState, type LabState } from "../src/state";
 import { Store } from "../src/store";
-import { fromPage, wire } from "./fixtures";
+import { readStored } from "../src/stored";
+import { fromPage, stored, wire } from "./fixtures";
 
 let sent: FromPage[];
 let time: number;
-let store: Store;
+let store: Store<LabState>;
 let connection: Connection;
 const hellos = () => sent.filter((message) => message.type === "hello");
 const receive = (name: string, changes = {}) => connection.receive(...wire(name, changes));
@@ -18,7 +21,7 @@ const ticks = (n: number) => {
 };
 
 beforeEach(() => {
-  [sent, time, store] = [[], 0, new Store()];
+  [sent, time, store] = [[], 0, new Store(initialState)];
   connection = new Connection(
     (message) => sent.push(message),
     store,
@@ -35,7 +38,7 @@ describe("hello", () => {
 
   it("has the form of the protocol", () => {
     ticks(1);
-    expect({ ...sent[0], page: fromPage.hello.page }).toEqual(fromPage.hello);
+    expect({ ...sent[0], page: "p7f3a" }).toEqual(fromPage.hello);
   });
 
   it("is said on for a while after the answer, naming what is known, and then no more", () => {
@@ -62,8 +65,8 @@ describe("numbers", () => {
   });
 
   it("in a row need no hello", () => {
-    receive("progress_cells");
-    receive("result");
+    receive("progress_cells", { seq: 2 });
+    receive("result", { seq: 3 });
     ticks(4);
     expect(sent).toEqual([]);
   });
@@ -95,37 +98,28 @@ describe("requests", () => {
   });
 
   it("have the form of the protocol, and ids that are used once", () => {
-    connection.request({ method: "heads", params: { layer: 1, pos: 2 } });
-    connection.request({ method: "attention", params: { layer: 1, head: 0, pos: 2 } });
-    const [heads, attention] = sent as { id: string }[];
-    expect({ ...heads, id: fromPage.heads.id }).toEqual(fromPage.heads);
-    expect({ ...attention, id: fromPage.attention.id }).toEqual(fromPage.attention);
-    expect(heads?.id).not.toBe(attention?.id);
+    const asked = ["heads", "set", "set_pair", "select", "pin"].map((name) => fromPage[name]);
+    for (const message of asked) {
+      connection.request({ method: message?.method ?? "", params: { ...message?.params } });
+    }
+    const ids = sent.map((message) => (message as { id: string }).id);
+    expect(sent.map((message, i) => ({ ...message, id: asked[i]?.id }))).toEqual(asked);
+    expect(new Set(ids).size).toBe(ids.length);
   });
 
-  it("cancel the one of their kind that is not over", () => {
-    connection.request({ method: "heads", params: { layer: 1, pos: 2 } });
-    const first = (sent[0] as { id: string }).id;
-    connection.request({ method: "heads", params: { layer: 0, pos: 2 } });
-    expect(sent.map((message) => message.type)).toEqual(["request", "cancel", "request"]);
-    expect(sent[1]).toEqual({ v: 1, type: "cancel", id: first });
-  });
-
-  it("leave one alone that is over", () => {
-    connection.request({ method: "sweep", params: {} });
-    receive("result", { seq: 2, id: (sent[0] as { id: string }).id });
-    connection.request({ method: "sweep", params: {} });
-    expect(sent.map((message) => message.type)).toEqual(["request", "request"]);
+  it("are cancelled by their id", () => {
+    connection.cancel("p7f3a-9");
+    expect(sent).toEqual([fromPage.cancel]);
   });
 
   it("that stay unanswered for some seconds are told, until something comes", () => {
     ticks(20);
-    connection.request({ method: "heads", params: { layer: 1, pos: 2 } });
+    connection.request({ method: "heads", params: { site: "z", pos: 2 } });
     ticks(5);
     expect(store.state.silent).toBe(false);
     ticks(3);
     expect(store.state.silent).toBe(true);
-    receive("progress_cells");
+    receive("progress_cells", { seq: 2 });
     expect(store.state.silent).toBe(false);
   });
 
@@ -138,10 +132,10 @@ describe("requests", () => {
 describe("trouble", () => {
   it("in a message is told, and the next message is read", () => {
     receive("hello");
-    connection.receive({ v: 1, type: "gossip" }, []);
+    connection.receive({ v: 2, type: "gossip" }, []);
     expect(store.state.problems.page?.message).toContain("could not be read");
     receive("progress_cells");
-    expect(store.state.views.main?.done).toBe(4);
+    expect((store.state.views.get("v1") as GridView).done).toBe(4);
   });
 
   it("with a closed connection is told, and nothing more is sent", () => {
@@ -149,8 +143,8 @@ describe("trouble", () => {
     connection.close();
     ticks(5);
     expect(store.state.link).toBe("lost");
-    expect(store.state.problems.page?.message).toContain("lost");
-    expect(store.state.views.main?.id).toBe("v1");
+    expect(store.state.problems.page?.message).toContain("kernel is gone");
+    expect(store.state.views.has("v1")).toBe(true);
     expect(sent).toEqual([]);
   });
 
@@ -161,5 +155,33 @@ describe("trouble", () => {
     connection.request({ method: "sweep", params: {} });
     expect(store.state.link).toBe("lost");
     expect(store.state.open).toEqual({});
+  });
+});
+
+describe("what was kept", () => {
+  const restore = () => {
+    const kept = readStored(stored);
+    if (kept) connection.restore(kept.content, kept.buffers);
+  };
+
+  it("is shown until the kernel answers", () => {
+    restore();
+    expect(store.state.link).toBe("stored");
+    expect(store.state.views.has("v1")).toBe(true);
+    receive("hello");
+    expect(store.state.link).toBe("live");
+  });
+
+  it("needs no kernel: no silence, and no loss", () => {
+    restore();
+    ticks(20);
+    connection.close();
+    expect(store.state).toMatchObject({ link: "stored", silent: false, problems: {} });
+  });
+
+  it("does not take the place of what the kernel has told", () => {
+    receive("hello");
+    restore();
+    expect(store.state.link).toBe("live");
   });
 });

@@ -1,17 +1,18 @@
 /** The messages both sides of the protocol are tested against, as they arrive. */
 
 import messages from "../../tests/protocol/messages.json";
-import { type FromKernel, type GridView, parseMessage } from "../src/protocol";
+import { type FromKernel, type GridView, parseMessage, type View } from "../src/messages";
 import { initialState, type LabState, received } from "../src/state";
 
 const arrays = { float32: Float32Array, uint32: Uint32Array, uint8: Uint8Array };
 type BufferSpec = { dtype: string; data: (number | null)[] };
 
-export const fromPage = messages.from_page;
+export const fromPage = messages.from_page as unknown as Record<string, { id: string; method: string; params: object }>;
 export const fromKernel = messages.from_kernel as unknown as Record<
   string,
   { json: Record<string, unknown>; buffers: BufferSpec[] }
 >;
+export const stored = messages.stored as unknown;
 
 export function dataView({ dtype, data }: BufferSpec, misalignedBy = 0): DataView {
   const array = arrays[dtype as keyof typeof arrays].from(data.map((value) => value ?? Number.NaN));
@@ -30,8 +31,8 @@ export function wire(name: string, changes: Record<string, unknown> = {}, misali
   ];
 }
 
-export function parsed(name: string, changes: Record<string, unknown> = {}): FromKernel {
-  return parseMessage(...wire(name, changes));
+export function parsed<T extends FromKernel["type"]>(name: string, changes: Record<string, unknown> = {}) {
+  return parseMessage(...wire(name, changes)) as Extract<FromKernel, { type: T }>;
 }
 
 /** The state after these messages. */
@@ -39,9 +40,20 @@ export function stateAfter(...names: string[]): LabState {
   return names.reduce((state, name) => received(state, parsed(name)), initialState);
 }
 
+export function viewOf(state: LabState, id: string): View {
+  const view = state.views.get(id);
+  if (!view) throw new Error(`no view ${id}`);
+  return view;
+}
+
 /** The finished main grid of the fixture, changed. */
 export function mainGrid(changes: Partial<GridView> = {}): GridView {
-  const main = stateAfter("hello", "result").views.main;
-  if (!main) throw new Error("the fixture has no main grid");
-  return { ...main, ...changes };
+  return { ...(viewOf(stateAfter("hello", "result"), "v1") as GridView), ...changes };
+}
+
+/** A view that a message of the fixture opens. */
+export function opened(name: string): View {
+  const message = parsed(name);
+  if (!("open" in message) || !message.open) throw new Error(`${name} opens nothing`);
+  return message.open as View;
 }

@@ -1,44 +1,52 @@
 import { describe, expect, it } from "vitest";
-import { actionOf, type Keyed } from "../src/grid/keys";
+import { actionOf, type Extent, type Keyed } from "../src/grid/keys";
 
-const size = { rows: 30, cols: 14, upwards: true };
+const grid: Extent = { lines: 30, cols: 14, page: 5 };
+const list: Extent = { lines: 16384, cols: 1, page: 20 };
 const none: Keyed = { key: "", ctrlKey: false, metaKey: false, altKey: false, shiftKey: false };
-const press = (key: string, more: Partial<Keyed> = {}, at = { row: 10, col: 5 }, on = size) =>
+const press = (key: string, more: Partial<Keyed> = {}, at = { line: 10, col: 5 }, on = grid) =>
   actionOf({ ...none, key, ...more }, at, on);
-const to = (row: number, col: number) => ({ kind: "move", to: { row, col } });
+const to = (line: number, col: number, selects = false) => ({ kind: "move", to: { line, col }, extends: selects });
 
 describe("keys", () => {
   it.each([
-    ["ArrowUp", to(11, 5)],
-    ["ArrowDown", to(9, 5)],
+    ["ArrowUp", to(9, 5)],
+    ["ArrowDown", to(11, 5)],
     ["ArrowLeft", to(10, 4)],
     ["ArrowRight", to(10, 6)],
     ["Home", to(10, 0)],
     ["End", to(10, 13)],
-    ["PageUp", to(15, 5)],
-    ["PageDown", to(5, 5)],
+    ["PageUp", to(5, 5)],
+    ["PageDown", to(15, 5)],
     ["Enter", { kind: "activate" }],
-    [" ", { kind: "activate" }],
+    [" ", { kind: "select" }],
     ["Escape", { kind: "leave" }],
   ])("%s", (key, action) => {
     expect(press(key)).toEqual(action);
   });
 
-  it("go with what is seen where row 0 is at the top", () => {
-    const downwards = { ...size, upwards: false };
-    expect(press("ArrowUp", {}, { row: 10, col: 5 }, downwards)).toEqual(to(9, 5));
-    expect(press("Home", { ctrlKey: true }, { row: 10, col: 5 }, downwards)).toEqual(to(0, 0));
+  it("with Ctrl or Cmd go to the corners", () => {
+    expect(press("Home", { ctrlKey: true })).toEqual(to(0, 0));
+    expect(press("End", { metaKey: true })).toEqual(to(29, 13));
   });
 
-  it("with Ctrl or Cmd go to the corners", () => {
-    expect(press("Home", { ctrlKey: true })).toEqual(to(29, 0));
-    expect(press("End", { metaKey: true })).toEqual(to(0, 13));
+  it("with Shift select on the way", () => {
+    expect(press("ArrowRight", { shiftKey: true })).toEqual(to(10, 6, true));
+    expect(press("End", { shiftKey: true, ctrlKey: true })).toEqual(to(29, 13, true));
   });
 
   it("stop at the border", () => {
-    expect(press("ArrowUp", {}, { row: 29, col: 0 })).toEqual(to(29, 0));
-    expect(press("PageDown", {}, { row: 2, col: 0 })).toEqual(to(0, 0));
-    expect(press("ArrowRight", {}, { row: 0, col: 13 })).toEqual(to(0, 13));
+    expect(press("ArrowUp", {}, { line: 0, col: 0 })).toEqual(to(0, 0));
+    expect(press("PageDown", {}, { line: 28, col: 0 })).toEqual(to(29, 0));
+    expect(press("ArrowRight", {}, { line: 0, col: 13 })).toEqual(to(0, 13));
+  });
+
+  it("go to the ends of a list", () => {
+    const at = { line: 40, col: 0 };
+    expect(press("Home", {}, at, list)).toEqual(to(0, 0));
+    expect(press("End", {}, at, list)).toEqual(to(16383, 0));
+    expect(press("PageDown", {}, at, list)).toEqual(to(60, 0));
+    expect(press("ArrowRight", {}, at, list)).toEqual(to(40, 0));
   });
 
   it.each<[string, Partial<Keyed>?]>([
@@ -48,6 +56,7 @@ describe("keys", () => {
     ["ArrowUp", { altKey: true }],
     ["Enter", { shiftKey: true }],
     ["Enter", { ctrlKey: true }],
+    ["Escape", { shiftKey: true }],
     ["c", { ctrlKey: true }],
   ])("%s %o belongs to others", (key, more = {}) => {
     expect(press(key, more)).toBeNull();

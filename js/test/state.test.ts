@@ -1,129 +1,189 @@
 import { describe, expect, it } from "vitest";
-import { asked, initialState, type LabState, type OpenRequest, received } from "../src/state";
-import { parsed, stateAfter } from "./fixtures";
+import type { GridView } from "../src/messages";
+import { asked, type LabState, type OpenRequest, received, slotOf } from "../src/state";
+import { shownAt } from "../src/tree";
+import { opened, parsed, stateAfter, viewOf } from "./fixtures";
 
-const heads = (id: string): OpenRequest => ({ id, method: "heads", params: { layer: 1, pos: 2 } });
+const request = (id: string, method: string, params: Record<string, unknown> = {}): OpenRequest => ({
+  id,
+  method,
+  params,
+  slot: slotOf(method),
+});
 const on = (state: LabState, name: string, changes = {}) => received(state, parsed(name, changes));
+const cellsOf = (state: LabState, id: string) => (viewOf(state, id) as GridView).cells;
 
 describe("the state", () => {
   it("is all that a hello says", () => {
     const state = stateAfter("hello");
     expect(state.link).toBe("live");
     expect(state.pair?.answer).toBe(" Mary");
-    expect(state.views.main?.id).toBe("v1");
-    expect(state.views.detail).toBeNull();
+    expect([...state.views.keys()]).toEqual(["v1"]);
+    expect(state.current).toBe("v1");
+    expect(state.selection?.status).toBe("none");
   });
 
-  it("takes in cells and leaves the others unknown", () => {
-    const main = stateAfter("hello", "progress_cells").views.main;
-    expect([...(main?.recovery ?? [])]).toEqual([0, 1, 0.5, 0, Number.NaN, Number.NaN]);
-    expect([...(main?.state ?? [])]).toEqual([1, 1, 1, 1, 0, 0]);
-    expect(main?.done).toBe(4);
+  it("takes in estimates, and exact cells in their place", () => {
+    const estimated = stateAfter("hello", "progress_estimate");
+    expect([...(cellsOf(estimated, "v1")?.state ?? [])]).toEqual([1, 2, 2, 1, 0, 0]);
+    const exact = on(estimated, "progress_cells");
+    expect([...(cellsOf(exact, "v1")?.state ?? [])]).toEqual([1, 1, 1, 1, 0, 0]);
+    expect([...(cellsOf(exact, "v1")?.recovery ?? [])]).toEqual([0, 1, 0.5, 0, Number.NaN, Number.NaN]);
+    expect((viewOf(exact, "v1") as GridView).done).toBe(4);
   });
 
   it("does not change what was handed out before", () => {
     const before = stateAfter("hello");
-    received(before, parsed("progress_cells"));
-    expect(before.views.main?.state[1]).toBe(0);
+    on(before, "progress_cells");
+    expect(cellsOf(before, "v1")?.state[1]).toBe(0);
+  });
+
+  it("has a view as soon as it is opened, and goes there with the lab", () => {
+    const open = stateAfter("hello", "progress_open");
+    expect(viewOf(open, "v2").status).toBe("queued");
+    expect(open.current).toBe("v1");
+    expect(on(open, "lab").current).toBe("v2");
+  });
+
+  it("gives an opened view its first cells, of which nothing was known", () => {
+    const open = stateAfter("hello", "progress_open");
+    const state = on(open, "progress_cells", { view: "v2", total: 4 });
+    expect([...(cellsOf(state, "v2")?.state ?? [])]).toEqual([0, 1, 1, 0]);
+    expect(viewOf(state, "v2").status).toBe("running");
   });
 
   it("has a finished grid and its checks after the result", () => {
-    const main = stateAfter("hello", "progress_cells", "result").views.main;
-    expect(main?.status).toBe("done");
-    expect(main?.checks[0]?.ok).toBe(true);
+    const main = viewOf(stateAfter("hello", "progress_cells", "result"), "v1") as GridView;
+    expect(main.status).toBe("done");
+    expect(main.checks[0]?.ok).toBe(true);
   });
 
-  it("drops an attention row when other heads take the place of its own", () => {
-    const before = stateAfter("hello", "result", "progress_open", "result_attention");
-    const opened = parsed("progress_open") as Extract<ReturnType<typeof parsed>, { type: "progress" }>;
-    const after = received(before, { ...opened, view: "v4", open: { ...opened.open, id: "v4" } as typeof opened.open });
-    expect(after.views.detail?.id).toBe("v4");
-    expect(after.views.attention).toBeNull();
+  it("forgets views that the lab no longer has", () => {
+    const state = stateAfter("hello", "progress_open", "result_attention", "lab");
+    expect([...state.views.keys()]).toEqual(["v1", "v2"]);
   });
 
-  it("puts a grid with a parent beside, and attention under it", () => {
-    const state = stateAfter("hello", "result", "progress_open", "result_attention");
-    expect(state.views.main?.id).toBe("v1");
-    expect(state.views.detail?.id).toBe("v2");
-    expect(state.views.attention?.head).toBe(0);
+  it("keeps the arrays it has where a hello keeps them back", () => {
+    const state = on(stateAfter("hello", "progress_cells", "result"), "hello_kept");
+    const kept = viewOf(state, "v1");
+    expect(kept.kept).toBe((kept as GridView).cells === null);
   });
 
-  it("forgets a request once it is over", () => {
-    const waiting = asked(
-      stateAfter("hello"),
-      { id: "p7f3a-3", method: "attention", params: { layer: 1, head: 0, pos: 2 } },
-      [],
-    );
-    expect(waiting.open.attention?.id).toBe("p7f3a-3");
-    expect(on(waiting, "result_attention").open.attention).toBeUndefined();
+  it("is not moved by news of views it does not know", () => {
+    const state = stateAfter("hello");
+    expect(on(state, "progress_cells", { view: "v9" })).toBe(state);
+  });
+});
+
+describe("going back", () => {
+  const there = () => stateAfter("hello", "progress_open", "lab");
+
+  it("shows a view at once, and stays there until the kernel has heard", () => {
+    const going = asked(there(), request("p-1", "show", { view: "v1" }));
+    expect(going.current).toBe("v1");
+    expect(on(going, "lab").current).toBe("v1");
+    const back = on(on(going, "lab"), "result", { id: "p-1" });
+    expect(back.open.show).toBeUndefined();
+    expect(on(back, "lab").current).toBe("v2");
   });
 
-  it("ignores the view of a request that a newer one has replaced", () => {
-    const first = asked(stateAfter("hello"), heads("p7f3a-2"), []);
-    const second = asked(first, heads("p7f3a-9"), [heads("p7f3a-2")]);
-    const state = on(second, "progress_open");
-    expect(state.views.detail).toBeNull();
-    expect(state.open.heads?.id).toBe("p7f3a-9");
+  it("shows main grid, detail and attention of the way", () => {
+    const state = { ...stateAfter("hello", "progress_open", "result_attention"), current: "v3" };
+    const shown = shownAt(state.views, state.current);
+    expect([shown.main?.id, shown.detail?.id, shown.attention?.id]).toEqual(["v1", "v2", "v3"]);
+    expect(shownAt(state.views, "v1").detail).toBeNull();
+  });
+});
+
+describe("requests", () => {
+  it.each([
+    ["set", "main"],
+    ["set_pair", "prompts"],
+    ["heads", "detail"],
+    ["neurons", "detail"],
+    ["select", "selection"],
+    ["pin", "other"],
+  ])("%s belong to %s", (method, slot) => {
+    expect(slotOf(method)).toBe(slot);
   });
 
-  it("ignores late news of a view that was replaced", () => {
-    const opened = stateAfter("hello", "progress_open");
-    const next = received(opened, {
-      ...parsed("progress_open"),
-      id: "p7f3a-9",
-      view: "v5",
-      open: { ...opened.views.detail, id: "v5" },
-    } as never);
-    const late = received(next, parsed("progress_open"));
-    expect(late.views.detail?.id).toBe("v5");
+  it("are over with their result", () => {
+    const waiting = asked(stateAfter("hello"), request("p-1", "heads"));
+    expect(on(waiting, "result", { id: "p-2" }).open.detail?.id).toBe("p-1");
+    expect(on(waiting, "result", { id: "p-1" }).open).toEqual({});
   });
 
-  it("shows an error where it belongs and keeps the grid", () => {
-    const state = on(asked(stateAfter("hello", "result"), heads("p7f3a-2"), []), "error");
-    expect(state.problems.detail?.message).toContain("Layer 99");
-    expect(state.views.main?.status).toBe("done");
-    expect(state.open.heads).toBeUndefined();
+  it("of one kind are one: the newest", () => {
+    const waiting = asked(asked(stateAfter("hello"), request("p-1", "heads")), request("p-2", "neurons"));
+    expect(waiting.open.detail?.id).toBe("p-2");
+    expect(on(waiting, "result", { id: "p-1" }).open.detail?.id).toBe("p-2");
   });
 
-  it("shows an error that belongs nowhere on the page", () => {
+  it("take what went wrong before away", () => {
+    const failed = on(asked(stateAfter("hello"), request("p-1", "heads")), "error", { id: "p-1", view: null });
+    expect(failed.problems.detail?.message).toContain("Layer 99");
+    expect(asked(failed, request("p-2", "heads")).problems).toEqual({});
+  });
+});
+
+describe("errors", () => {
+  it("belong to the place that asked", () => {
+    const waiting = asked(stateAfter("hello"), request("p-1", "set"));
+    expect(on(waiting, "error", { id: "p-1", view: null }).problems.main?.message).toContain("Layer 99");
     expect(on(stateAfter("hello"), "error", { id: null, view: null }).problems.page?.hint).toContain("Choose");
   });
 
-  it("clears an error with the next request of its kind", () => {
-    const failed = on(stateAfter("hello", "progress_open"), "error");
-    expect(failed.problems.detail).toBeDefined();
-    expect(asked(failed, heads("p7f3a-9"), []).problems.detail).toBeUndefined();
+  it("of a view mark it as failed and keep what was measured", () => {
+    const state = on(stateAfter("hello", "progress_cells"), "error", { view: "v1", id: null });
+    expect(viewOf(state, "v1").status).toBe("failed");
+    expect(cellsOf(state, "v1")?.recovery[1]).toBe(1);
+    expect(state.problems.main).toBeDefined();
   });
 
-  it("gives back the last good grid when its successor fails before its first cell", () => {
-    const good = stateAfter("hello", "result");
-    const empty = { ...good.views.main, id: "v8", done: 0, status: "running" };
-    const opened = received(good, {
-      type: "progress",
-      seq: 4,
-      id: null,
-      view: "v8",
-      done: 0,
-      total: 6,
-      seconds_left: null,
-      open: empty,
-      cells: null,
-    } as never);
-    expect(opened.views.main?.id).toBe("v8");
-    const failed = on(opened, "error", { id: null, view: "v8" });
-    expect(failed.views.main?.id).toBe("v1");
-    expect(failed.problems.main?.message).toContain("Layer 99");
+  it("of what was typed belong under their field, and the grid stays", () => {
+    const waiting = asked(stateAfter("hello", "result"), request("p-1", "set_pair"));
+    const refused = on(waiting, "error_field", { id: "p-1" });
+    expect(refused.fields[0]?.field).toBe("answer");
+    expect(refused.problems).toEqual({});
+    expect(refused.open).toEqual({});
+    expect(shownAt(refused.views, refused.current).main?.status).toBe("done");
+    expect(asked(refused, request("p-2", "set_pair")).fields).toEqual([]);
+  });
+});
+
+describe("previews", () => {
+  it("are taken only of what was typed last", () => {
+    const waiting = asked(stateAfter("hello"), request("p-2", "preview"));
+    expect(on(waiting, "preview", { id: "p-1" }).preview).toBeNull();
+    const shown = on(waiting, "preview", { id: "p-2" });
+    expect(shown.preview?.corrupted).toHaveLength(4);
+    expect(shown.fields[0]?.message).toContain("2 tokens");
+    expect(on(shown, "preview_top", { id: "p-2" }).fields).toEqual([]);
+  });
+});
+
+describe("selections", () => {
+  const cells = [{ site: "resid_pre", layer: 1, pos: 2 }];
+
+  it("are seen at once, and measured later", () => {
+    const waiting = asked(stateAfter("hello"), request("p-1", "select", { cells }));
+    expect(waiting.selection).toMatchObject({ cells, status: "queued", joint: null });
+    expect(on(waiting, "selection", { id: "p-1" }).selection?.synergy).toBe(0.1);
+    expect(on(waiting, "selection", { id: "p-1" }).open).toEqual({});
   });
 
-  it("does not bring back a grid from cells of a view it never saw", () => {
-    const state = on({ ...initialState }, "progress_cells");
-    expect(state.views.main).toBeNull();
+  it("that are older than the page's own do not take its place", () => {
+    const waiting = asked(stateAfter("hello"), request("p-2", "select", { cells }));
+    expect(on(waiting, "selection", { id: "p-1" }).selection?.cells).toEqual(cells);
+    expect(on(waiting, "lab", { id: null }).selection?.cells).toEqual(cells);
   });
 
-  it("survives a second hello unchanged but for what it says", () => {
-    const state = asked(stateAfter("hello", "progress_open"), heads("p7f3a-9"), []);
-    const again = on(state, "hello");
-    expect(again.open.heads?.id).toBe("p7f3a-9");
-    expect(again.views.detail).toBeNull();
+  it("come from Python as well", () => {
+    expect(on(stateAfter("hello"), "selection", { id: null }).selection?.cells).toHaveLength(2);
   });
+});
+
+it("the fixture opens what the tests speak of", () => {
+  expect(opened("progress_open").id).toBe("v2");
+  expect(opened("result_attention").parent).toMatchObject({ view: "v2" });
 });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { compact, duration, fixed, metricName, percent, signed } from "../src/format";
+import { compact, duration, fixed, percent, signed } from "../src/format";
+import { cut } from "../src/prompt-text";
 import { shorten, visible } from "../src/tokens";
 
 describe("tokens", () => {
@@ -23,6 +24,32 @@ describe("tokens", () => {
   it("are cut between characters as people count them", () => {
     expect(shorten("👩‍👩‍👧‍👦👍🏽abc", 3)).toBe("👩‍👩‍👧‍👦👍🏽…");
     expect(shorten("abc", 3)).toBe("abc");
+  });
+});
+
+describe("a prompt as it is typed", () => {
+  it("is cut into its tokens, those that were added aside", () => {
+    expect(cut("A to", ["<bos>", "A", " to"])).toEqual({
+      added: ["<bos>"],
+      pieces: [
+        { text: "A", token: 1 },
+        { text: " to", token: 2 },
+      ],
+    });
+  });
+
+  it("has a rest without tokens where typing is ahead", () => {
+    expect(cut("A tower", ["A", " to", " b"]).pieces).toEqual([
+      { text: "A", token: 0 },
+      { text: " to", token: 1 },
+      { text: "wer", token: null },
+    ]);
+  });
+
+  it("is one piece while nothing is known, and none when empty", () => {
+    expect(cut("A to", []).pieces).toEqual([{ text: "A to", token: null }]);
+    expect(cut("A", ["<bos>", "B"])).toEqual({ added: [], pieces: [{ text: "A", token: null }] });
+    expect(cut("", []).pieces).toEqual([]);
   });
 });
 
@@ -50,8 +77,5 @@ describe("numbers", () => {
   it("of probability and time", () => {
     expect([0.914, 0.0995, 0.0034, 0.0001, 0].map(percent)).toEqual(["91%", "10%", "0.3%", "<0.1%", "0.0%"]);
     expect([0.2, 12.4, 75, 120, 7320].map(duration)).toEqual(["0.2 s", "12 s", "1 min 15 s", "2 min", "2 h 2 min"]);
-  });
-  it("are of a metric with a name", () => {
-    expect([metricName("logit_diff"), metricName("my_metric")]).toEqual(["logit difference", "my_metric"]);
   });
 });

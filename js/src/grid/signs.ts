@@ -12,7 +12,7 @@ export function paintSigns(context: CanvasRenderingContext2D, { theme }: Picture
   fill(context, neutral(theme.scale), of("quiet"), (path, { left, top, width, height }) => {
     path.rect(left + inset(width), top + inset(height), width - 2 * inset(width), height - 2 * inset(height));
   });
-  fill(context, theme.line, of("hidden"), (path, { left, top, width, height }) => path.rect(left, top, width, height));
+  fill(context, theme.soft, of("hidden"), (path, { left, top, width, height }) => path.rect(left, top, width, height));
   fill(context, theme.faint, of("pending"), (path, { left, top, width, height }) =>
     path.rect(left + width / 2 - 1, top + height / 2 - 1, 2, 2),
   );

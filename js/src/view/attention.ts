@@ -1,6 +1,7 @@
 /** Where a head looks from one position: two thin bars for each token, clean and corrupted. */
 import { fixed } from "../format";
 import type { AttentionView } from "../messages";
+import type { Columns } from "../protocol";
 import { visible } from "../tokens";
 import { h, setText, toggle } from "./dom";
 
@@ -20,7 +21,7 @@ export function createAttention() {
   return {
     element,
     /** Only of one position; the whole pattern is a grid. */
-    show(view: AttentionView | null): void {
+    show(view: AttentionView | null, columns: Columns | null): void {
       const row = view?.pos == null ? null : view;
       toggle(element, row !== null);
       if (!row || row === shown) return;
@@ -30,24 +31,27 @@ export function createAttention() {
         h("span", {}, "from ", token(row.tokens[row.pos as number] ?? ""), " to"),
         h("span", {}, key("clean"), key("corrupted")),
       );
-      bars.replaceChildren(...rows(row, row.pos as number));
+      bars.replaceChildren(...rows(row, row.pos as number, columns ?? row.tokens.map((_, i) => [i, i] as const)));
     },
   };
 }
 
-function rows({ tokens, tokens_clean, clean, corrupted }: AttentionView, pos: number): HTMLElement[] {
+/** A line for each column of the two prompts that can be attended to. */
+function rows({ tokens, tokens_clean, clean, corrupted }: AttentionView, pos: number, columns: Columns): HTMLElement[] {
   const highest = Math.max(...(clean ?? []), ...(corrupted ?? []), 1e-9);
-  return tokens.slice(0, pos + 1).map((text, i) => {
-    const [one, two] = [clean?.[i] ?? 0, corrupted?.[i] ?? 0];
-    const other = tokens_clean?.[i];
-    const label = other !== undefined && other !== text ? [token(other), "/", token(text)] : [token(text)];
+  const seen = columns.filter(([i, j]) => Math.min(i ?? j ?? 0, j ?? i ?? 0) <= pos);
+  return seen.map(([i, j]) => {
+    const [one, two] = [(i !== null && clean?.[i]) || 0, (j !== null && corrupted?.[j]) || 0];
+    const [mine, other] = [i === null ? "" : ((tokens_clean ?? tokens)[i] ?? ""), j === null ? "" : (tokens[j] ?? "")];
+    const text = other || mine;
+    const label = mine && other && mine !== other ? [token(mine), "/", token(other)] : [token(text)];
     const bar = (run: string, p: number) =>
       h("i", { class: `pw-bar pw-${run}`, style: `width:${(100 * p) / highest}%` });
     return h(
       "li",
       {
-        "aria-label": `${i}, '${text}': clean ${fixed(one, 3)}, corrupted ${fixed(two, 3)}`,
-        title: `position ${i}`,
+        "aria-label": `${i ?? j}, '${text}': clean ${fixed(one, 3)}, corrupted ${fixed(two, 3)}`,
+        title: `position ${i ?? j}`,
       },
       h("span", { class: "pw-bar-token" }, ...label),
       h("span", { class: "pw-track" }, bar("clean", one), bar("corrupted", two)),

@@ -99,7 +99,7 @@ export function createDetail(deps: Deps, toMain: () => void, signal: AbortSignal
       body.classList.toggle("pw-stale", asking(now, "detail") && grid !== null);
       selection.show(now, main !== null && isHidden(now, ui.state, main));
       steps.show(now, ui.state);
-      attention.show(row);
+      attention.show(row, row?.pair === now.lab?.pair ? (now.pair?.columns ?? null) : null);
       pattern.show(row);
     },
   };

@@ -258,7 +258,7 @@ export class Grid {
       y0: EDGE - scroll.y,
       cellW: layout.cellWidth,
       cellH: layout.cellHeight,
-      row0: layout.order.lineOf(0) === 0 ? "top" : "bottom",
+      top: layout.order.lineOf(0) === 0 ? "first" : "last",
       view: sheet.id,
       stage,
     });

@@ -27,7 +27,7 @@ const words: Partial<Record<Kind, string>> = {
   hidden: "hidden",
 };
 
-export function createLegend(name: string, actions: LegendActions, signal: AbortSignal) {
+export function createLegend(prefix: string, actions: LegendActions, signal: AbortSignal) {
   const [low, high] = [h("span", { class: "pw-end" }), h("span", { class: "pw-end" })];
   const [unit, detail] = [h("span"), h("span", { class: "pw-legend-keys" })];
   const range = h("input", {
@@ -38,7 +38,7 @@ export function createLegend(name: string, actions: LegendActions, signal: Abort
     step: 1,
     "aria-label": "range of the colours",
     title: "range of the colours; double-click: as the data have it",
-    "data-pw": `${name}-range`,
+    "data-pw": `${prefix}range`,
   });
   const keys = Object.entries(words).map(([kind, text]) => ({
     kind: kind as Kind,
@@ -46,7 +46,7 @@ export function createLegend(name: string, actions: LegendActions, signal: Abort
   }));
   detail.append(...keys.map((key) => key.element));
   const scale = h("span", { class: "pw-scale" }, h("span", { class: "pw-ramp" }), range);
-  const element = h("div", { class: "pw-legend", "data-pw": name }, unit, low, scale, high, detail);
+  const element = h("div", { class: "pw-legend", "data-pw": `${prefix}legend` }, unit, low, scale, high, detail);
   range.addEventListener("input", () => actions.limit(LIMITS[Number(range.value)] ?? 1), { signal });
   range.addEventListener("dblclick", () => actions.limit(null), { signal });
 

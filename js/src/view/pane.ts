@@ -61,7 +61,7 @@ export function createPane({ prefix, maxCellWidth, onOpen, onLeave }: PaneOption
       limits: value === null ? limits : { ...limits, [key]: value },
     }));
   };
-  const legend = createLegend(`${prefix}legend`, { limit }, signal);
+  const legend = createLegend(prefix, { limit }, signal);
   const checks = createChecks(`${prefix}checks`);
   const explain = createExplain(`${prefix}explain`, (folded) => ui.update((now) => ({ ...now, folded })), signal);
   const problem = createProblem();

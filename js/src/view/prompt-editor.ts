@@ -35,16 +35,18 @@ export function createPromptEditor(actions: EditorActions, signal: AbortSignal) 
     fields[token].element,
     h("div", { class: "pw-field-errors" }, errors[prompt], errors[token]),
   ];
+  const note = h("p", { class: "pw-field-errors pw-small-text pw-muted" });
   const element = h(
     "div",
     { class: "pw-editor", role: "group", "aria-label": "edit the prompts", hidden: true },
     ...line("clean", "answer"),
     ...line("corrupted", "distractor"),
+    note,
     top.element,
     h("div", { class: "pw-editor-end" }, close, apply),
   );
 
-  /** Token ids of texts chosen from the list: a text may be cut otherwise when it is typed. */
+  /** Token ids of texts chosen from the list, by field: a text may be cut otherwise when it is typed. */
   const chosen = new Map<string, number>();
   let timer: ReturnType<typeof setTimeout> | undefined;
   let role: "answer" | "distractor" | null = null;
@@ -52,7 +54,7 @@ export function createPromptEditor(actions: EditorActions, signal: AbortSignal) 
   const typed = (): Prompts => {
     const token = (name: "answer" | "distractor") => {
       const text = fields[name].input.value;
-      return text === "" ? {} : { [name]: chosen.get(text) ?? text };
+      return text === "" ? {} : { [name]: chosen.get(`${name} ${text}`) ?? text };
     };
     const text = { clean: fields.clean.input.value, corrupted: fields.corrupted.input.value };
     return { ...text, ...token("answer"), ...token("distractor") };
@@ -65,7 +67,7 @@ export function createPromptEditor(actions: EditorActions, signal: AbortSignal) 
     const name = role ?? (run === "clean" ? "answer" : "distractor");
     fields[name].input.value = text;
     fields[name].input.dispatchEvent(new Event("input"));
-    if (id !== null) chosen.set(text, id);
+    if (id !== null) chosen.set(`${name} ${text}`, id);
     fields[name].input.focus();
   }
   const measure = () => {
@@ -134,6 +136,7 @@ export function createPromptEditor(actions: EditorActions, signal: AbortSignal) 
         fields.clean.show(preview.clean, marked(0));
         fields.corrupted.show(preview.corrupted, marked(1));
       }
+      setText(note, preview?.note ?? "");
       top.show(preview?.top ?? null, baselines);
       for (const name of names) {
         const problem = problems.find(({ field }) => field === name);

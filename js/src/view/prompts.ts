@@ -74,8 +74,7 @@ export function createPrompts(actions: PromptActions, signal: AbortSignal) {
     editor.element,
   );
   const showTokens = memo((pair: Pair) => {
-    const count = Math.max(pair.clean.length, pair.corrupted.length);
-    tokens.replaceChildren(...Array.from({ length: count }, (_, i) => tokenPair(pair, i)));
+    tokens.replaceChildren(...pair.columns.map((_, at) => tokenPair(pair, at)));
     for (const role of ["answer", "distractor"] as const) {
       roles[role].replaceChildren(h("bdi", { class: "pw-mono" }, pair[role] ? visible(pair[role]) : "none"));
     }
@@ -130,18 +129,25 @@ function clickedRun(event: Event): FieldName {
 }
 
 /** One column: the clean token above the corrupted one, so that they stay together where lines wrap. */
-function tokenPair(pair: Pair, i: number): HTMLElement {
-  const [clean, corrupted] = [pair.clean[i] ?? "", pair.corrupted[i] ?? ""];
-  const differs = pair.differs[i] ?? false;
-  const words = differs ? `${i}: clean '${clean}', corrupted '${corrupted}', differs` : `${i}: '${clean}'`;
-  const one = (run: string, text: string) => h("bdi", { class: "pw-token", "data-run": run }, visible(text));
+function tokenPair(pair: Pair, at: number): HTMLElement {
+  const [i, j] = pair.columns[at] ?? [null, null];
+  const [clean, corrupted] = [i === null ? null : pair.clean[i], j === null ? null : pair.corrupted[j]];
+  const differs = pair.differs[at] ?? false;
+  const said = (text: string | null | undefined) => (text == null ? "nothing" : `'${text}'`);
+  const words = differs ? `clean ${said(clean)}, corrupted ${said(corrupted)}, differs` : said(clean);
+  const one = (run: string, text: string | null | undefined) =>
+    h(
+      "bdi",
+      { class: text == null ? "pw-token pw-gap" : "pw-token", "data-run": run },
+      text == null ? "" : visible(text),
+    );
   return h(
     "div",
     {
       class: differs ? "pw-column pw-differs" : "pw-column",
       role: "listitem",
-      "aria-label": words,
-      title: `position ${i}`,
+      "aria-label": `${i ?? j}: ${words}`,
+      title: `position ${i === j || j === null ? i : i === null ? j : `${i} and ${j}`}`,
     },
     one("clean", clean),
     one("corrupted", corrupted),

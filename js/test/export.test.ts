@@ -1,0 +1,53 @@
+import { describe, expect, it } from "vitest";
+import { toCsv } from "../src/export/csv";
+import { toSvg } from "../src/export/svg";
+import { darkStops, makeScale } from "../src/scale";
+import { sheetOf } from "../src/sheets";
+import { mainGrid } from "./fixtures";
+
+describe("CSV", () => {
+  const csv = toCsv({
+    rows: { axis: "layer", labels: ["0", "1"] },
+    cols: { axis: "pos", labels: ['"Hi,"', " to\n"] },
+    metric: "logit difference",
+    values: Float32Array.from([1.5, Number.NaN, 0.1, -2]),
+    recovery: Float32Array.from([0.25, Number.NaN, Number.POSITIVE_INFINITY, 0]),
+    states: ["exact", "not measurable", "exact", "estimate"],
+  });
+  const lines = csv.split("\r\n");
+
+  it("has a line for each cell under a header", () => {
+    expect(lines[0]).toBe("layer,layer_label,pos,pos_label,logit difference,recovery,state");
+    expect(lines).toHaveLength(5);
+  });
+
+  it("quotes what needs it, and leaves unknown numbers empty", () => {
+    expect(lines[1]).toBe('0,0,0,"""Hi,""",1.5,0.25,exact');
+    expect(lines[2]).toBe('0,0,1," to\n",,,not measurable');
+    expect(lines[3]).toBe('1,1,0,"""Hi,""",0.1,inf,exact');
+  });
+});
+
+describe("SVG", () => {
+  const theme = { scale: makeScale(darkStops), background: "#111", foreground: "#eee", muted: "#888" };
+  const view = mainGrid({ title: "Recovery <by> layer & token" });
+  const sheet = sheetOf(view, "logit difference");
+  const draw = () => toSvg({ sheet, title: view.title, caption: "resid_pre", limit: 1, middle: 0, theme });
+  const parse = (svg: string) => new DOMParser().parseFromString(svg, "image/svg+xml");
+
+  it("is well formed, whatever the texts", () => {
+    const document = parse(draw());
+    expect(document.querySelector("parsererror")).toBeNull();
+    expect(document.querySelector("title")?.textContent).toBe("Recovery <by> layer & token");
+  });
+
+  it("has every cell, label and the ends of the scale", () => {
+    const texts = [...parse(draw()).querySelectorAll("text")].map((text) => text.textContent);
+    expect(texts).toEqual(expect.arrayContaining(["0", "A", "·John", "·to", "≤ −1.000", "≥ 1.000", "resid_pre"]));
+    expect((draw().match(/<rect/g) ?? []).length).toBeGreaterThanOrEqual(6);
+  });
+
+  it("asks for nothing from elsewhere", () => {
+    expect(draw().replace("http://www.w3.org/2000/svg", "")).not.toMatch(/https?:|url\((?!#)/);
+  });
+});
