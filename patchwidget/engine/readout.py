@@ -21,9 +21,9 @@ def read_logits(model: Model, hidden: Tensor, tokens: Tensor | None = None) -> T
     head = model.anatomy.head
     if tokens is None:
         logits = head(hidden)
-    elif type(head) is nn.Linear:
+    elif type(head) is nn.Linear and not head.weight.is_meta:  # meta: accelerate has put it aside until the module is called
         tokens = tokens.to(head.weight.device)
-        logits = functional.linear(hidden, head.weight[tokens], None if head.bias is None else head.bias[tokens])
+        logits = functional.linear(hidden.to(head.weight.device), head.weight[tokens], None if head.bias is None else head.bias[tokens])
     else:
         logits = head(hidden)[:, tokens]
     return _rescale(model, logits).float()

@@ -83,7 +83,10 @@ class Model:
         """Where inputs go: the device of the embedding, or of the first parameter."""
         if not hasattr(self.hf, "get_input_embeddings"):
             return next(self.hf.parameters()).device
-        return self.hf.get_input_embeddings().weight.device  # type: ignore[operator,union-attr]
+        embedding = self.hf.get_input_embeddings()  # type: ignore[operator]
+        if embedding.weight.is_meta:  # accelerate has put it aside until the module is called
+            return torch.device(embedding._hf_hook.execution_device)  # noqa: SLF001
+        return embedding.weight.device
 
     @property
     def dtype(self) -> torch.dtype:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from torch import nn
 
 import patchwidget as pw
@@ -22,6 +23,20 @@ def test_nnsight_and_peft():
     assert loaded == [1]
     assert unwrap(stand_in("nnsight", _module=hf, dispatched=True), "mine") == (hf, "mine")
     assert unwrap(stand_in("peft", get_base_model=lambda self: hf), None) == (hf, None)
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing")
+def test_a_peft_model_is_patched_with_its_adapters():
+    adapters = LoraConfig(r=4, target_modules=["q_proj", "o_proj", "down_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+    peft = get_peft_model(tiny_module("llama"), adapters).eval()
+    model = pw.wrap(peft)
+    experiment = pw.Experiment(model, telling_pair(model))
+    with torch.no_grad():
+        logits = peft(torch.tensor([experiment.pair.clean])).logits[:, -1]
+    torch.testing.assert_close(experiment.recording("clean").logits, logits)
+    packed, hooked = (experiment.sweep("z", executor=executor, progress=False) for executor in ("packed", "hooked"))
+    assert packed.ok
+    np.testing.assert_allclose(packed.values, hooked.values, atol=1e-4)
 
 
 def test_transformerlens_puts_stand_ins_into_the_model_and_they_are_looked_through():
