@@ -8,13 +8,17 @@ patched in and `m` the metric. The estimate of a cell's patched metric is m(base
   it noising, TransformerLens denoising; here it is whichever the experiment is.
 - "ig", integrated gradients (Sundararajan et al. 2017, arXiv:1703.01365; of activations Hanna et al. 2024, arXiv:2403.17806): the same with the
   mean of the gradients in `steps` runs that begin with x_base + alpha (x_source - x_base), where x is what enters the first block and
-  alpha = (i + 1/2) / steps. For x itself the sum over all positions goes to m(source) - m(base) as steps grow.
+  alpha = (i + 1/2) / steps. For x itself the sum over all positions goes to m(source) - m(base) as steps grow. Where a model can't be run
+  block by block, x is the token embeddings (or the network's input).
 - "atp*", attribution patching with two repairs (Kramar et al. 2024):
   - QK fix (section 3.1), for q, k and k_per_head: the attention is computed anew with the patched queries, or with the patched keys of the cell's
     positions, and I = (pattern' - pattern) . dm/dpattern. It repairs saturated attention, whose gradient is nearly 0.
   - GradDrop (section 3.2): the size of I is the mean of |I_l| over the layers l, where I_l has a gradient that does not go through what block l
     adds to the residual stream. It repairs effects that cancel out, a direct one and one through later layers. What is inside of block l has no
     I_l, so its mean is over the n_layers - 1 others. The sign is that of the sum of the I_l.
+
+A cell of several layers (a window) gets the sum of its layers' estimates. The exact cell replaces the later layers too, so that what the earlier
+ones do through them is cut off; the estimate still counts it.
 """
 
 from collections.abc import Generator, Iterable, Sequence

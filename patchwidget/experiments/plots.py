@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 
 from patchwidget.errors import PatchError
 
-from .result import PatchResult
+from .result import ESTIMATE, PatchResult
 from .statistics import changes, significant
 
 _SCALE = "RdBu_r"  # diverging and safe for colour-blind readers; red is recovery, blue is harm
@@ -36,7 +36,8 @@ def plot_result(result: PatchResult, kind: str = "auto", outlined: xr.DataArray 
     info = result.info
     title = " · ".join(str(info.get(key)) for key in ("site", "metric", "direction", "model"))
     pairs = result.values.sizes.get("pair")
-    return _styled(figure, f"{title} · mean of {pairs} pairs" if pairs else title)
+    title += f" · mean of {pairs} pairs" if pairs else ""
+    return _styled(figure, f"{title} · estimated" if (result.state == ESTIMATE).any() else title)
 
 
 def plot_side_by_side(effects: Mapping[str, xr.DataArray], results: Mapping[str, PatchResult]) -> go.Figure:
