@@ -128,6 +128,8 @@ class _Columns:
 
     def steered(self, steering: Steering, n_rows: int) -> Iterator[tuple[int, int, range]]:
         """What of this forward is steered, sequence by sequence: (the row of position 0, prompt, positions)."""
+        if not self.noted:  # transformers 4.57 fills the cache in chunks past the model's own hooks
+            raise ModelError("The model's forward was not seen to begin, so positions can't be told.", "Leave prefill_chunk_size out.")
         sequences = n_rows // self.width
         for sequence in range(sequences):
             prompt = sequence * len(self.pads) // sequences

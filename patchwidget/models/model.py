@@ -1,6 +1,6 @@
 """A Hugging Face model as patchwidget sees it. The module inside runs untouched."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from inspect import signature
 from threading import RLock
@@ -210,7 +210,7 @@ class Model:
 
         return logits(self, prompt, steer, chat=chat)
 
-    def ladder(self, prompt: Any, steer: Any, strengths: Sequence[float], **options: Any) -> Any:
+    def ladder(self, prompt: Any, steer: Any, strengths: Iterable[float], **options: Any) -> Any:
         """What comes next after a prompt at each of many strengths, in one packed pass: see `patchwidget.experiments.steering.ladder.make_ladder`."""
         from patchwidget.experiments.steering.ladder import make_ladder
 

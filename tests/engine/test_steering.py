@@ -111,6 +111,10 @@ def test_beams_and_several_sequences():
 def test_a_long_prompt_in_chunks():
     model = family("llama")
     steer = pw.Steer(vector_for(model), 1.5, positions=(2, 9))
+    if OLD:  # where transformers does not tell where a chunk begins
+        with pytest.raises(pw.ModelError, match="prefill_chunk_size"):
+            texts(model, PROMPTS[:1], steer, prefill_chunk_size=3)
+        return
     assert texts(model, PROMPTS[:1], steer, prefill_chunk_size=3) == texts(model, PROMPTS[:1], steer)
 
 

@@ -8,12 +8,15 @@ from torch import Tensor
 
 from patchwidget.engine.recording import Recording, record
 from patchwidget.engine.sites import check_site, layers_with
-from patchwidget.errors import PatchError, PromptError
+from patchwidget.errors import PatchError, PromptError, SiteError
 from patchwidget.experiments.prompts import Text, tokenize_prompt
 from patchwidget.models.model import Model
 
 # "last", "mean", "all", "answer", "positions", or a span (start, stop) of positions as in a Python slice
 TokenRule = str | tuple[int | None, int | None]
+
+# What is as wide as the residual stream: vectors live at these sites only.
+STEERED_SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
 
 TOKEN_RULES = {
     "last": "the last token of each prompt",
@@ -61,6 +64,7 @@ def extract(
     """Run the examples and make one direction per layer. Arguments and errors as in `SteeringVector.from_pairs`."""
     how = find_method(method)
     rule = _checked_rule(method, how, token_rule)
+    check_steered_site(site)
     for layer in layers:
         check_site(model, site, layer)
     sides = [_tokens(model, examples, name) for examples, name in [(positive, "positive"), (negative, "negative")]]
@@ -105,6 +109,12 @@ def find_method(name: str) -> Method:
     if name not in METHODS:
         raise PatchError(f"There is no method {name!r}.", f"Use one of {', '.join(METHODS)}.")
     return METHODS[name]
+
+
+def check_steered_site(site: str) -> None:
+    """Raise SiteError unless vectors live there."""
+    if site not in STEERED_SITES:
+        raise SiteError(f"A steering vector can't live at {site!r}.", f"Choose one of {', '.join(STEERED_SITES)}.")
 
 
 def kept_sites(site: str) -> list[str]:

@@ -1,7 +1,7 @@
 """A dose-response curve: what comes next after a prompt at each of many strengths, all computed in one packed pass."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,7 @@ def make_ladder(
     model: Model,
     prompt: Any,
     steer: Any,
-    strengths: Sequence[float],
+    strengths: Iterable[float],
     *,
     tokens: Sequence[str | int] | None = None,
     k: int = 10,

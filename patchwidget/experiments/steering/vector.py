@@ -18,11 +18,9 @@ from patchwidget.experiments.runs import Runs
 from patchwidget.models.model import Model
 
 from . import files
-from .extract import TokenRule, extract, kept_sites, residual_norms
+from .extract import TokenRule, check_steered_site, extract, kept_sites, residual_norms
 from .provenance import provenance_of
 
-# What is as wide as the residual stream: vectors live at these sites only.
-STEERED_SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
 # layer types of the package steering_vectors
 _FOREIGN_SITES = {"decoder_block": "resid_post", "self_attn": "attn_out", "mlp": "mlp_out"}
 
@@ -53,11 +51,10 @@ class SteeringVector:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.site not in STEERED_SITES:
-            raise SiteError(f"A steering vector can't live at {self.site!r}.", f"Choose one of {', '.join(STEERED_SITES)}.")
+        check_steered_site(self.site)
         if not self.vectors:
             raise PatchError("A steering vector needs at least one layer, and none was given.", "Give vectors={layer: tensor}.")
-        plain = {int(layer): torch.as_tensor(v).detach().float().cpu() for layer, v in sorted(self.vectors.items())}
+        plain = {int(layer): v.detach().float().cpu().clone() for layer, v in sorted(self.vectors.items())}
         object.__setattr__(self, "vectors", plain)
         for layer, vector in plain.items():
             if vector.ndim not in (1, 2) or vector.shape[-1] != self.d_model or vector.numel() == 0:
@@ -125,6 +122,7 @@ class SteeringVector:
             SiteError: no such cell.
             PromptError: both runs have the same activation there.
         """
+        check_steered_site(site)
         check_site(experiment.model, site, layer)
         for pair in experiment.pairs:
             if not -pair.length <= pos < pair.length:
@@ -163,7 +161,8 @@ class SteeringVector:
                 raise PatchError(f"A steering_vectors vector of layer type {kind!r} has no site here.", f"Use {', '.join(_FOREIGN_SITES)}.")
             return cls(vector.layer_activations, _FOREIGN_SITES[kind], method="steering_vectors")
         if hasattr(vector, "directions"):
-            return cls(vector.directions, method="repeng", provenance={"model_type": str(getattr(vector, "model_type", "unknown"))})
+            directions = {layer: torch.tensor(direction) for layer, direction in vector.directions.items()}
+            return cls(directions, method="repeng", provenance={"model_type": str(getattr(vector, "model_type", "unknown"))})
         raise PatchError(
             f"A steering vector was expected, and this is a {type(vector).__name__}.",
             "Use pw.SteeringVector, a dictionary {layer: tensor}, or a vector of steering_vectors or repeng.",
@@ -299,8 +298,11 @@ class SteeringVector:
         self.check_width(model)
         if model.anatomy.tail is None:
             raise ModelError(f"What is before the unembedding of {model.name} is not a chain of modules.", "Choose another model.")
+        row = (
+            functional.normalize(vector.reshape(-1, self.d_model)[-1:]) * self.d_model**0.5
+        )  # a short one would sink in the norm's epsilon
         with torch.no_grad(), model.lock:
-            logits = read_logits(model, vector.reshape(-1, self.d_model)[-1:].to(model.device, model.dtype))[0]
+            logits = read_logits(model, row.to(model.device, model.dtype))[0]
         best = logits.topk(min(k, len(logits)))
         return [(model.token_text(int(token)), float(logit)) for token, logit in zip(best.indices, best.values, strict=True)]
 

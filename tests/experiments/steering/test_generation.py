@@ -1,0 +1,147 @@
+"""Generated text and its numbers, against transformers' own calls on the default model and forwards with plain hooks."""
+
+import math
+
+import pytest
+import torch
+
+import patchwidget as pw
+from patchwidget import ModelError, PromptError, Steer, SteeringVector
+from tests.engine.test_isolation import traces_of
+from tests.experiments.steering.test_vector import _logits_with
+from tests.zoo import tiny_model, tiny_module
+
+PROMPT = "My opinion of the film is that"
+
+
+@pytest.fixture(scope="module")
+def mood(default_model) -> SteeringVector:
+    return SteeringVector.from_pairs(default_model, ["I love it, it is wonderful"], ["I hate it, it is terrible"], 15)
+
+
+# ---- numbers, on a tiny model
+
+
+def test_the_numbers_are_those_of_whole_forwards():
+    model, prompt = tiny_model("llama"), [9, 8, 7, 6, 5]
+    vector = SteeringVector({1: 3 * torch.randn(32, generator=torch.Generator().manual_seed(0))})
+    made = model.generate(prompt, Steer(vector, positions="generated"), max_new_tokens=6, eos_token_id=None)
+    sequence = [*prompt, *made.tokens[:-1]]
+    rows = torch.zeros(len(sequence), 32)
+    rows[5:] = vector[1]  # the generated positions
+    steered = _logits_with(model, sequence, 1, rows)[4:].log_softmax(-1)
+    plain = _logits_with(model, sequence, 1, 0 * rows)[4:].log_softmax(-1)
+    chosen = torch.tensor(made.tokens)[:, None]
+    assert torch.allclose(torch.from_numpy(made.logprobs), steered.gather(1, chosen)[:, 0], atol=1e-4)
+    assert torch.allclose(torch.from_numpy(made.base_logprobs), plain.gather(1, chosen)[:, 0], atol=1e-4)
+    assert torch.allclose(torch.from_numpy(made.kl), (plain.exp() * (plain - steered)).sum(-1), atol=1e-4)
+    assert made.perplexity == pytest.approx(math.exp(-float(plain.gather(1, chosen).mean())), rel=1e-4)
+    assert made.kl[0] == 0 < made.kl[1:].min()  # the first token is chosen at the prompt's last position
+
+
+def test_an_unsteered_text_is_not_moved():
+    made = tiny_model("llama").generate([9, 8, 7], max_new_tokens=4, eos_token_id=None)
+    assert made.kl.tolist() == [0, 0, 0, 0]
+    assert (made.logprobs == made.base_logprobs).all()
+    assert str(made) == " ".join(map(str, made.tokens))  # there is no tokenizer
+
+
+def test_numbers_do_not_depend_on_the_batch():
+    model, vector = tiny_model("gpt2", sliding_window=None), SteeringVector({1: torch.ones(32)})
+    prompts = [[9, 8, 7, 6, 5], [1, 2]]
+    together = model.generate(prompts, vector, max_new_tokens=4, eos_token_id=None)
+    for one, prompt in zip(together, prompts, strict=True):
+        alone = model.generate(prompt, vector, max_new_tokens=4, eos_token_id=None)
+        assert (one.tokens, one.prompt_tokens) == (alone.tokens, prompt)
+        assert one.kl == pytest.approx(alone.kl, abs=1e-6)
+
+
+# ---- the default model, through transformers
+
+
+def test_without_steering_it_is_transformers_own_text(default_model):
+    hf, tokenizer = default_model.hf, default_model.tokenizer
+    encoded = tokenizer(PROMPT, return_tensors="pt")
+    expected = hf.generate(**encoded, max_new_tokens=10, do_sample=False)[0, encoded["input_ids"].shape[1] :]
+    made = default_model.generate(PROMPT, max_new_tokens=10)
+    assert made.tokens == expected.tolist()
+    assert str(made) == made.text == tokenizer.decode(expected, skip_special_tokens=True)
+
+
+def test_steering_on_the_default_model_with_and_without_cache_and_padding(default_model, mood):
+    before = traces_of(default_model.hf)
+    prompts, steer = [PROMPT, "The food", "I think that the new"], Steer(mood, 1.5)
+    together = [made.tokens for made in default_model.generate(prompts, steer, max_new_tokens=6)]
+    alone = [default_model.generate(prompt, steer, max_new_tokens=6, use_cache=False).tokens for prompt in prompts]
+    assert together == alone
+    assert together != [made.tokens for made in default_model.generate(prompts, max_new_tokens=6)]
+    assert traces_of(default_model.hf) == before
+
+
+def test_a_conversation_goes_through_the_chat_template(default_model):
+    asked = default_model.generate("What is the capital of France?", chat=True, max_new_tokens=12)
+    assert "Paris" in str(asked)
+    assert "<|im_start|>" in default_model.tokenizer.decode(asked.prompt_tokens)
+    messages = [{"role": "user", "content": "What is the capital of France?"}]
+    assert default_model.generate(messages, max_new_tokens=12).tokens == asked.tokens
+    assert default_model.generate([messages, messages], max_new_tokens=2)[1].tokens == asked.tokens[:2]
+
+
+def test_stop_strings_end_each_row_where_it_should(default_model):
+    prompts = ["One, two, three,", "The days of the week are Monday, Tuesday, Wednesday,"]
+    free = default_model.generate(prompts, max_new_tokens=8)
+    stopped = default_model.generate(prompts, max_new_tokens=8, stop_strings=[" five", ","])
+    for one, other in zip(free, stopped, strict=True):
+        first = next(n for n in range(1, 9) if any(s in default_model.tokenizer.decode(one.tokens[:n]) for s in (" five", ",")))
+        assert other.tokens == one.tokens[:first]
+
+
+def test_a_stream_on_the_default_model(default_model, mood):
+    expected = default_model.generate(PROMPT, mood, max_new_tokens=8)
+    stream = default_model.stream(PROMPT, mood, max_new_tokens=8)
+    pieces = list(stream)
+    assert "".join(pieces) == str(expected)
+    assert len(pieces) == 8
+    assert stream.result.tokens == expected.tokens
+    assert stream.result.kl == pytest.approx(expected.kl)
+
+
+def test_a_stream_holds_back_half_a_character(default_model):
+    stream = default_model.stream("Repeat: 🎉🎉🎉🎉🎉🎉🎉🎉", max_new_tokens=6)
+    assert "\N{REPLACEMENT CHARACTER}" not in "".join(list(stream)[:-1])
+
+
+def test_a_streamer_of_transformers(default_model):
+    from transformers import TextStreamer
+
+    class Kept(TextStreamer):
+        def on_finalized_text(self, text, stream_end=False):
+            kept.append(text)
+
+    kept: list[str] = []
+    made = default_model.generate(PROMPT, max_new_tokens=5, streamer=Kept(default_model.tokenizer, skip_prompt=True))
+    assert "".join(kept) == str(made)
+
+
+# ---- what is refused
+
+
+def test_prompts_that_can_not_be_continued():
+    model = tiny_model("llama")
+    for prompt, message in [([], "empty"), ([[1, 2], []], "empty"), ([1] * 60, "are more than llama takes, 64"), ([100], "token 100")]:
+        with pytest.raises(PromptError, match=message):
+            model.generate(prompt, max_new_tokens=10)
+    with pytest.raises(PromptError, match="has no chat template"):
+        model.generate([{"role": "user", "content": "hello"}])
+    with pytest.raises(PromptError, match="A stream continues one prompt"):
+        model.stream([[1, 2], [3]])
+
+
+def test_models_that_do_not_continue_texts():
+    training = tiny_model("llama")
+    training.hf.train()
+    with pytest.raises(ModelError, match="training mode"):
+        training.generate([1, 2])
+    plain = pw.wrap(tiny_module("llama").model)
+    with pytest.raises(ModelError, match="does not generate"):
+        plain.generate([1, 2])
