@@ -38,7 +38,11 @@ async function serve() {
     sourcemap: "inline",
     write: false,
   });
-  const { port } = await context.serve({ servedir: here("dev"), host: "127.0.0.1", port: 8770 });
+  const { port } = await context.serve({
+    servedir: here("dev"),
+    host: "127.0.0.1",
+    port: Number(process.env.PORT ?? 8770),
+  });
   console.log(`http://127.0.0.1:${port}/`);
 }
 

@@ -29,17 +29,21 @@ export interface TrailLine {
 /** A line for each view on the way of which a cell is chosen, or which has none to choose. */
 export function trail(state: LabState, ui: UiState): TrailLine[] {
   const path = pathTo(state.views, state.current);
+  const offered = new Set<string>();
   return path.flatMap((view) => {
     const index = view.kind === "grid" ? chosenIn(state, ui, view) : null;
     if (view.kind === "grid" && (index === null || index >= view.rows.size * view.cols.size)) return [];
     const next = below(path, view);
-    const steps = stepsAt(view, index).map((step) => ({
-      step,
-      active: next !== null && canonical(next.question) === canonical(questionOf(view, index, step)),
-      disabled: step.reason !== null || (state.link === "stored" && !knownAnswer(state, view, index, step)),
-    }));
-    const offered = state.link === "stored" ? steps.filter((step) => !step.disabled) : steps;
-    return [{ view, index, steps: offered, ...words(state, ui, view, index) }];
+    const steps = stepsAt(view, index).flatMap((step) => {
+      const question = canonical(questionOf(view, index, step));
+      const known = state.link !== "stored" || knownAnswer(state, view, index, step) !== null;
+      // what has been offered further up need not be offered again
+      if (offered.has(question) || !known) return [];
+      offered.add(question);
+      const active = next !== null && canonical(next.question) === question;
+      return [{ step, active, disabled: step.reason !== null }];
+    });
+    return [{ view, index, steps, ...words(state, ui, view, index) }];
   });
 }
 

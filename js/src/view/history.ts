@@ -98,7 +98,8 @@ function flat(state: LabState): Node[] {
   const visit = (view: View, depth: number): Node[] => {
     const path = crumbs({ ...state, current: view.id }).at(-1);
     const pair = several ? `${state.lab?.pairs[view.pair]?.label ?? ""} · ` : "";
-    const text = depth === 0 ? `${pair}${settingText(view)}` : (path?.text ?? view.crumb);
+    const own = path?.text === view.crumb ? view.title : path?.text; // a name that only repeats the cell tells too little
+    const text = depth === 0 ? `${pair}${settingText(view)}` : (own ?? view.crumb);
     return [{ view, depth, text }, ...childrenOf(state.views, view.id).flatMap((child) => visit(child, depth + 1))];
   };
   return roots(state.views).flatMap((view) => visit(view, 0));
