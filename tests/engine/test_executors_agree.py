@@ -94,3 +94,25 @@ def test_a_long_sweep_is_cut_into_walks_with_the_same_values():
     sweep = experiment.start("z")
     assert sum(1 for _ in sweep) > 20
     np.testing.assert_allclose(sweep.result.values, whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "phi", "gemma2"])
+@pytest.mark.parametrize("answer_pos", [None, 8])
+def test_everything_at_once_in_the_last_block(architecture, answer_pos):
+    """There only the measured rows go on; edits of all kinds, at rows that are measured and at rows that are not, have to come through."""
+    model = tiny_model(architecture)
+    pair = telling_pair(model)
+    inside = next(name for name, module in model.hf.named_modules() if module is model.anatomy.blocks[3].o_proj)
+    early = pw.Patch("z", layer=1, pos=[4, 6], head=1)
+    for late in [
+        [pw.Patch("k", layer=3, pos=[4, 7], head=0), pw.Patch("v", layer=3, pos=[5, 8])],
+        [pw.Patch("q", layer=3, pos=[5, 8, 11], head=2), pw.Patch("resid_pre", layer=3, pos=6)],
+        [pw.Patch("pattern", layer=3, pos=[7, 8, 11], head=1), pw.Patch("k_per_head", layer=3, pos=4, head=3)],
+        [pw.Patch("mlp_out", layer=3, pos=[6, 8, 11]), pw.Patch("resid_post", layer=3, pos=[8, 11], source="zero", operator="add")],
+        [pw.Patch(f"module:{inside}", pos=[4, 8, 11]), pw.Patch("k", layer=3, pos=5)],
+    ]:
+        for patches in (late, [early, *late]):
+            experiment = pw.Experiment(model, pair, answer_pos=answer_pos)
+            packed, hooked = (experiment.patch(patches, executor=executor) for executor in ("packed", "hooked"))
+            assert packed.ok, packed.checks
+            assert float(abs(packed.values - hooked.values)) < 1e-4, patches
