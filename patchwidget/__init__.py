@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from .experiments.files import open_result
     from .experiments.nodes import Node
     from .experiments.patches import Patch
+    from .experiments.presets.causal_trace import causal_trace
+    from .experiments.presets.directions import both_directions
+    from .experiments.presets.mediation import mediation
     from .experiments.prompts import PromptPair
     from .experiments.promptset import PromptSet
     from .experiments.result import PatchResult
@@ -47,8 +50,11 @@ __all__ = [
     "Steer",
     "SteeringVector",
     "__version__",
+    "both_directions",
+    "causal_trace",
     "compare",
     "load",
+    "mediation",
     "open_result",
     "tasks",
     "wrap",
@@ -70,7 +76,10 @@ _HOME = {
     "Steer": "experiments.steering.steer",
     "SteeringVector": "experiments.steering.vector",
     **dict.fromkeys(["load", "wrap"], "models.load"),
+    "both_directions": "experiments.presets.directions",
+    "causal_trace": "experiments.presets.causal_trace",
     "compare": "experiments.compare",
+    "mediation": "experiments.presets.mediation",
     "open_result": "experiments.files",
     "tasks": "experiments.tasks",
 }

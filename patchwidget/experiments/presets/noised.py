@@ -1,0 +1,91 @@
+"""Runs with noise on the embeddings of some tokens: the corrupted run of causal tracing."""
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from patchwidget.engine.cells import Cell
+from patchwidget.engine.hooked import HookedExecutor
+from patchwidget.engine.packed import PackedExecutor
+from patchwidget.experiments.checks import Check
+from patchwidget.experiments.experiment import Experiment
+from patchwidget.experiments.prompts import PromptPair
+from patchwidget.models.hooks import Hooks
+from patchwidget.models.model import Model
+
+
+class NoisedExperiment(Experiment):
+    """An experiment whose corrupted runs are the clean prompt with noise added to its embeddings; its pairs are the samples of the noise.
+
+    Args:
+        prompt: the prompt as token ids, and its answer.
+        positions: the tokens whose embeddings are noised.
+        noise: [samples, len(positions), d], added to what the embedding module gives.
+    """
+
+    def __init__(self, model: Model, prompt: PromptPair, positions: Sequence[int], noise: np.ndarray, metric: str) -> None:
+        self._noised_positions, self._noise = list(positions), torch.tensor(noise, dtype=torch.float32)
+        super().__init__(model, [prompt] * len(noise), metric)
+
+    def unchanged_before(self, pair: int) -> int:
+        return min(self._noised_positions) if self.model.has_blocks and self.model.causal else 0
+
+    def make_executor(self, name: str, pairs: Sequence[int] | None = None) -> PackedExecutor | HookedExecutor:
+        made = super().make_executor(name, pairs)
+        if isinstance(made, HookedExecutor):
+            return _NoisedExecutor(made, self, list(range(len(self.pairs)) if pairs is None else pairs))
+        return made  # it stands on the recorded runs, which have the noise in them
+
+    @contextmanager
+    def noised(self, pair: int) -> Iterator[None]:
+        """Inside, forwards of this context have the pair's noise in them."""
+        at = self._noised_positions
+
+        def add(module: nn.Module, output: Tensor) -> Tensor:
+            changed = output.clone()
+            changed[:, at] += self._noise[pair].to(changed)
+            return changed
+
+        with Hooks() as hooks:
+            hooks.after(self.model.hf.get_input_embeddings(), add)  # type: ignore[operator]
+            yield
+
+    def _are_unlike(self, pair: int) -> bool:
+        return True  # the noise must not reach the clean run
+
+    def _record(self, pair: int, runs: Sequence[str], sites: set[str]) -> None:
+        for run in runs:
+            if run == "corrupted":
+                with self.noised(pair):
+                    super()._record(pair, [run], sites)
+            else:
+                super()._record(pair, [run], sites)
+
+    def _parity_of(self, pair: int) -> Check:
+        self.recording(self.base, pair=pair)  # recorded before: inside, the noise would be added to it twice
+        with self.noised(pair):
+            return super()._parity_of(pair)
+
+
+class _NoisedExecutor(HookedExecutor):
+    """Whole forwards with the noise of their pair."""
+
+    def __init__(self, plain: HookedExecutor, experiment: NoisedExperiment, pairs: list[int]) -> None:
+        super().__init__(plain.model, plain.prompts, plain.measures, plain.max_rows)
+        self._experiment, self._pairs = experiment, pairs
+
+    def run(self, cells: Sequence[Cell]) -> Generator[Any, None, None]:
+        for place, pair in enumerate(self._pairs):
+            numbers = [number for number, cell in enumerate(cells) if cell.base == place]
+            batches = super().run([cells[number] for number in numbers])
+            while True:
+                with self._experiment.noised(pair):  # not around the yield: between batches nothing is left on the model
+                    batch = next(batches, None)
+                if batch is None:
+                    break
+                batch.cells[:] = [numbers[i] for i in batch.cells]
+                yield batch

@@ -1,0 +1,162 @@
+"""Mediation analysis against its definitions, written out with hooks: one forward for each component."""
+
+import numpy as np
+import pytest
+import torch
+
+import patchwidget as pw
+from tests.zoo import tiny_model
+
+X = [54, 12, 77, 31]  # "The nurse said that"
+X_OTHER = [54, 80, 77, 31]  # "The man said that"
+ANSWER, DISTRACTOR = 5, 7
+
+
+def odds(hf, tokens, hooks=()):
+    handles = [module.register_forward_pre_hook(hook) for module, hook in hooks]
+    with torch.no_grad():
+        probabilities = hf(torch.tensor([tokens])).logits[0, -1].softmax(-1)
+    for handle in handles:
+        handle.remove()
+    return float(probabilities[ANSWER] / probabilities[DISTRACTOR])
+
+
+def neurons_of(hf, tokens, layer):
+    found = []
+    handle = hf.model.layers[layer].mlp.down_proj.register_forward_pre_hook(lambda module, args: found.append(args[0].clone()))
+    with torch.no_grad():
+        hf(torch.tensor([tokens]))
+    handle.remove()
+    return found[0]
+
+
+def with_neurons(hf, layer, values, neurons):
+    def hook(module, args):
+        hidden = args[0].clone()
+        hidden[0, 1, neurons] = values[0, 1, neurons]
+        return (hidden,)
+
+    return [(hf.model.layers[layer].mlp.down_proj, hook)]
+
+
+def with_pattern(hf, tokens, layer, heads):
+    """The output projection is given what the heads' patterns in another prompt make of this run's values; a literal attention by hand."""
+    hf.set_attn_implementation("eager")
+    with torch.no_grad():
+        patterns = hf(torch.tensor([tokens]), output_attentions=True).attentions[layer]
+    attention, values = hf.model.layers[layer].self_attn, []
+
+    def keep(module, args, output):
+        values.append(output.clone())
+
+    def put(module, args):
+        hidden = args[0].clone()
+        value = values[-1].reshape(1, -1, 2, 8).transpose(1, 2).repeat_interleave(2, 1)
+        mixed = (patterns @ value).transpose(1, 2)
+        by_head = hidden.reshape(1, -1, 4, 8)
+        by_head[:, :, heads] = mixed[:, :, heads]
+        return (by_head.reshape(hidden.shape),)
+
+    return attention.v_proj, keep, attention.o_proj, put
+
+
+def odds_with_patterns(hf, tokens, other, layer, heads):
+    v_proj, keep, o_proj, put = with_pattern(hf, other, layer, heads)
+    handles = [v_proj.register_forward_hook(keep), o_proj.register_forward_pre_hook(put)]
+    with torch.no_grad():
+        probabilities = hf(torch.tensor([tokens])).logits[0, -1].softmax(-1)
+    for handle in handles:
+        handle.remove()
+    return float(probabilities[ANSWER] / probabilities[DISTRACTOR])
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model("llama")
+
+
+@pytest.fixture(scope="module")
+def measured(model):
+    pairs = [pw.PromptPair(X_OTHER, X, ANSWER, DISTRACTOR, roles={"profession": 1})]
+    pairs.append(pw.PromptPair([3, *X_OTHER[1:]], [3, *X[1:]], ANSWER, DISTRACTOR, roles={"profession": 1}))
+    kinds = ("heads", "head_layers", "head_model", "neurons", "neuron_layers", "neuron_model")
+    return pw.mediation(model, pairs, components=kinds, neurons=[0, 5, 9])
+
+
+def test_total(model, measured):
+    hf = model.hf
+    assert float(measured.total[0]) == pytest.approx(odds(hf, X_OTHER) / odds(hf, X) - 1, rel=1e-3)
+    assert float(measured["heads"].clean[0]) == pytest.approx(float(measured.total[0]))
+
+
+def test_neurons(model, measured):
+    hf, base = model.hf, odds(model.hf, X)
+    result = measured["neurons"]
+    assert result.values.dims == ("pair", "effect", "layer", "neuron")
+    for layer in (0, 2):
+        here, there = neurons_of(hf, X, layer), neurons_of(hf, X_OTHER, layer)
+        for neuron in (0, 5, 9):
+            indirect = odds(hf, X, with_neurons(hf, layer, there, [neuron])) / base - 1
+            direct = odds(hf, X_OTHER, with_neurons(hf, layer, here, [neuron])) / base - 1
+            cell = result.values.sel(pair=0, layer=layer, neuron=neuron)
+            assert float(cell.sel(effect="indirect")) == pytest.approx(indirect, abs=1e-3 * max(1, abs(indirect)))
+            assert float(cell.sel(effect="direct")) == pytest.approx(direct, abs=1e-3 * max(1, abs(direct)))
+        every = list(range(here.shape[-1]))
+        whole = odds(hf, X, with_neurons(hf, layer, there, every)) / base - 1
+        together = measured["neuron_layers"].values.sel(pair=0, effect="indirect", layer=layer)
+        assert float(together) == pytest.approx(
+            whole, abs=1e-3 * max(1, abs(whole))
+        )
+
+
+def test_heads_by_their_patterns(model, measured):
+    hf, base = model.hf, odds(model.hf, X)
+    result = measured["heads"]
+    assert result.values.dims == ("pair", "effect", "layer", "head")
+    for layer, head in [(0, 1), (2, 3), (3, 0)]:
+        indirect = odds_with_patterns(hf, X, X_OTHER, layer, [head]) / base - 1
+        direct = odds_with_patterns(hf, X_OTHER, X, layer, [head]) / base - 1
+        cell = result.values.sel(pair=0, layer=layer, head=head)
+        assert float(cell.sel(effect="indirect")) == pytest.approx(indirect, abs=2e-3 * max(1, abs(indirect)))
+        assert float(cell.sel(effect="direct")) == pytest.approx(direct, abs=2e-3 * max(1, abs(direct)))
+    whole = odds_with_patterns(hf, X, X_OTHER, 1, [0, 1, 2, 3]) / base - 1
+    assert float(measured["head_layers"].values.sel(pair=0, effect="indirect", layer=1)) == pytest.approx(
+        whole, abs=2e-3 * max(1, abs(whole))
+    )
+
+
+def test_the_mean_is_that_of_examples_and_the_share_is_of_the_mean_total(measured):
+    result = measured["heads"].mean()
+    np.testing.assert_allclose(result.values, measured["heads"].values.mean("pair"), rtol=1e-5)
+    np.testing.assert_allclose(result.recovery, result.values / float(measured.total.mean()), rtol=1e-4, atol=1e-6)
+    assert measured["head_model"].values.dims == ("pair", "effect")
+    assert measured["neuron_model"].values.dims == ("pair", "effect")
+    frame = measured.to_frame()
+    assert set(frame["component"]) == {"heads", "head_layers", "head_model", "neurons", "neuron_layers", "neuron_model"}
+    assert measured.plot("heads").data
+    assert measured.plot("head_layers").data[0].type == "bar"
+    assert "mean total effect" in repr(measured)
+
+
+def test_what_is_not_known(model, measured):
+    pair = pw.PromptPair(X_OTHER, X, ANSWER, DISTRACTOR)
+    with pytest.raises(pw.PatchError, match=r"components=.*is not known"):
+        pw.mediation(model, [pair], components=["embeddings"])
+    with pytest.raises(pw.SiteError, match="no roles"):
+        pw.mediation(model, [pair], components=["neurons"])
+    with pytest.raises(pw.PatchError, match="'values' was not measured"):
+        measured["values"]
+
+
+def test_gendered_pronouns_on_the_default_model(default_model):
+    task = pw.tasks.gendered_pronouns(default_model, 3, templates=["The {profession} said that"])
+    measured = pw.mediation(default_model, task, components=["neuron_layers"], layers=[0, 15])
+    for number, pair in enumerate(task):
+        logits = []
+        for prompt in (pair.clean, pair.corrupted):
+            with torch.no_grad():
+                logits.append(default_model.hf(torch.tensor([default_model.encode(prompt)])).logits[0, -1])
+        answer, distractor = (default_model.encode(word, special=False)[0] for word in (pair.answer, pair.distractor))
+        there, here = (float(x[answer].exp() / x[distractor].exp()) for x in logits)
+        assert float(measured.total[number]) == pytest.approx(there / here - 1, rel=1e-2)
+    assert (measured.total > 0).all()
