@@ -220,13 +220,15 @@ class _Received:
 def _prepare(number: int, edits: Edits, receivers: Sequence[Receiver]) -> _Traveller | None:
     """A sender with the rows that count; None if none does.
 
-    Where there is one receiver, what does not change in it need not be overwritten. Of several, one could change another, so all of them are.
+    Of one receiver, what does not change in it need not be overwritten. Of several, one could change another at any later position, so from
+    the first change on all of them are.
     """
     read = {position for receiver in receivers for position in receiver.positions}
     changed = {position for edit in edits for position in edit.positions}
-    rows = tuple(sorted(read if len(receivers) > 1 else read & changed)) if read & changed else ()
+    arrives = read & changed
+    rows = sorted(arrives if len(receivers) == 1 else {position for position in read if position >= min(changed)}) if arrives else ()
     kept = [edit for edit in (_at(edit, rows) for edit in edits) if edit.positions]
-    return _Traveller(number, tuple(kept), min(edit.layer for edit in kept), rows) if kept else None
+    return _Traveller(number, tuple(kept), min(edit.layer for edit in kept), tuple(rows)) if kept else None
 
 
 def _at(edit: Edit, positions: Sequence[int]) -> Edit:

@@ -81,7 +81,7 @@ class Node:
         return [Receiver("mlp_in" if self.site == "mlp_out" else self.site, self.layer or 0, positions, self.head)]
 
 
-def check_node(model: Model, node: Node, role: str, sites: Sequence[str]) -> Node:
+def check_node(model: Model, node: object, role: str, sites: Sequence[str]) -> Node:
     """The node with its layer filled in.
 
     Args:
