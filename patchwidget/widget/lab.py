@@ -3,47 +3,27 @@
 page -> _handle_msg -> Desk -> Session (what is true) -> Worker (jobs, batch by batch) -> Session -> Publisher -> page
 """
 
-import html
-import logging
 import time
-from contextvars import copy_context
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import traitlets
 
 from patchwidget.errors import PatchError
 
 from . import protocol
 from .bench import Bench, Setting
-from .descriptors import describe_error
 from .desk import Desk
 from .export import as_stored, write_html
-from .kernel import answer_where_asked, waits_for_cells
+from .kernel import waits_for_cells
+from .live import STORED_BYTES, LiveWidget, bundled, check_options
 from .picture import Picture
-from .publisher import Publisher
 from .runner import worker_of
 from .script import code_of_view
 from .selection import as_cells
 from .session import Session
 
-logger = logging.getLogger("patchwidget")
-logger.addHandler(logging.NullHandler())
-
-_STATIC = Path(__file__).parent / "static"
-_WIDGET_OPTIONS = {"layout", "tabbable", "tooltip"}
-_STORED_BYTES = 200_000
-
-
-def _bundled(name: str) -> Path | str:
-    """A file of the built front end; empty where it has not been built, so that importing works and only making a widget fails."""
-    path = _STATIC / name
-    return path if path.is_file() else ""
-
-
-class PatchLab(anywidget.AnyWidget):
+class PatchLab(LiveWidget):
     """Activation patching to click on: a grid of recovery that fills by itself, and what is behind each of its cells.
 
     Args:
@@ -70,8 +50,8 @@ class PatchLab(anywidget.AnyWidget):
         TypeError: an option that there is not.
     """
 
-    _esm = _bundled("widget.js")
-    _css = _bundled("widget.css")
+    _esm = bundled("widget.js")
+    _css = bundled("widget.css")
 
     site = traitlets.Unicode()
     metric = traitlets.Any()
@@ -80,9 +60,7 @@ class PatchLab(anywidget.AnyWidget):
     teach = traitlets.Bool(False)
     status = traitlets.Unicode("queued", read_only=True)
     result = traitlets.Any(None, allow_none=True, read_only=True)
-    stored = traitlets.Dict(None, allow_none=True, read_only=True).tag(sync=True)
 
-    _publisher: Publisher | None = None
     _session: Session | None = None
     _desk: Desk | None = None
 
@@ -97,25 +75,17 @@ class PatchLab(anywidget.AnyWidget):
         teach: bool = False,
         **options: Any,
     ) -> None:
-        _check_options(options)
-        if not self._esm:
-            raise PatchError(
-                f"The front end of the widget has not been built: {_STATIC / 'widget.js'} is missing.",
-                "In a checkout, run `make build` (or `npm ci && npm run build` in the folder js), then restart the kernel.",
-            )
+        check_options("PatchLab", options, ["site", "metric", "direction", "teach"])
         bench, setting = _bench(model, pair, site, metric, direction)
         session = Session(bench, setting, waits_for_cells(), self._post)
         session.teach = teach
-        self._publisher = Publisher(self._send_message)
         self._worker = worker_of(bench.model)
         super().__init__(**options)
-        answer_where_asked(self.comm)
         session.name = str(self.model_id)
         self._picture = Picture(session.name)
         self._session = session
         self._follow()
         self._desk = Desk(self, session, self._worker)
-        self.on_msg(self._on_message)
 
     @property
     def experiment(self) -> Any:
@@ -151,8 +121,6 @@ class PatchLab(anywidget.AnyWidget):
         """Stop what is being measured, after the batch under way, and take the widget off the page."""
         if self._session is not None:
             self._session.close()
-        if self._publisher is not None:
-            self._publisher.close()
         super().close()
         if self._session is not None:
             self.set_trait("status", "closed")
@@ -163,13 +131,6 @@ class PatchLab(anywidget.AnyWidget):
             return object.__repr__(self)
         setting = self._session.setting
         return f"PatchLab({self._session.bench.model.name}, {setting.site}, {setting.metric}, {setting.direction})"
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        self._begin()
-        bundle = super()._repr_mimebundle_(**kwargs)
-        if bundle is not None:
-            bundle[0]["text/html"] = f"<p>{html.escape(repr(self))}: this is a live widget; run the notebook to see it.</p>"
-        return bundle
 
     def _ipython_display_(self) -> None:
         self._picture.display_under(self)
@@ -215,37 +176,17 @@ class PatchLab(anywidget.AnyWidget):
             case _:
                 return getattr(session.setting, name)
 
-    # ---- from the page
+    # ---- with the page
 
-    def _handle_msg(self, msg: dict[str, Any]) -> None:
-        if self._publisher is not None and msg.get("header", {}).get("subshell_id"):
-            self._publisher.adopt(copy_context())
-        super()._handle_msg(msg)
+    def _answer(self, content: Any, last: int) -> None:
+        message = protocol.parse(content)
+        if self._desk is not None:
+            self._desk.answer(message, last)
 
-    def _on_message(self, _: Any, content: Any, __: Any) -> None:
-        try:
-            message = protocol.parse(content)
-            if self._desk is not None and self._publisher is not None:
-                self._desk.answer(message, self._publisher.last)
-        except Exception as error:  # noqa: BLE001  whatever it is, the page is told, and the log
-            self._post(describe_error(error, protocol.request_of(content)))
-
-    # ---- to the page: all of it through the publisher
-
-    def _post(self, message: protocol.Message) -> None:
-        if self._publisher is not None:
-            self._publisher.post(message)
-
-    def _send(self, msg: dict[str, Any], buffers: Any = None) -> None:
-        if self._publisher is not None:
-            self._publisher.call(partial(super()._send, msg, buffers))
-
-    def _send_message(self, message: protocol.Message) -> None:
-        content, buffers = protocol.pack(message)
-        super()._send({"method": "custom", "content": content}, buffers)
+    def _sent(self, message: protocol.Message) -> None:
         self._follow()
         if self._session is not None and message["type"] == "result" and message["status"] == "done":
-            stored = self._session.stored(_STORED_BYTES)
+            stored = self._session.stored(STORED_BYTES)
             self.set_trait("stored", as_stored(stored) if stored["views"] else None)
             self._picture.show(self._session.main, repr(self))
 
@@ -255,13 +196,6 @@ class PatchLab(anywidget.AnyWidget):
             value = self._told(name)
             if getattr(self, name) is not value and (name == "result" or getattr(self, name) != value):
                 self.set_trait(name, value)
-
-
-def _check_options(options: dict[str, Any]) -> None:
-    unknown = sorted(options.keys() - _WIDGET_OPTIONS)
-    if unknown:
-        known = ["site", "metric", "direction", "teach", *sorted(_WIDGET_OPTIONS)]
-        raise TypeError(f"PatchLab has no option {unknown[0]!r}; it takes {', '.join(known)}.")
 
 
 def _bench(model: Any, pair: Any, site: str, metric: Any, direction: str) -> tuple[Bench, Setting]:

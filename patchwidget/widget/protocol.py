@@ -16,9 +16,11 @@ from patchwidget.errors import PatchError
 VERSION = 2
 
 Message = dict[str, Any]
+Methods = dict[str, dict[str, str]]
 
-_NUMBER, _TEXT, _ANSWER, _FLAG, _CELL, _PATCHES = (
+_NUMBER, _REAL, _TEXT, _ANSWER, _FLAG, _CELL, _PATCHES = (
     "a whole number",
+    "a number",
     "a text",
     "a text or a whole number",
     "true or false",
@@ -27,7 +29,7 @@ _NUMBER, _TEXT, _ANSWER, _FLAG, _CELL, _PATCHES = (
 )
 
 # method -> its parameters and what each must be; those with a question mark may be left out or null
-METHODS: dict[str, dict[str, str]] = {
+METHODS: Methods = {
     "set": {"pair?": _NUMBER, "site?": _TEXT, "metric?": _TEXT, "direction?": _TEXT},
     "set_pair": {"clean": _TEXT, "corrupted": _TEXT, "answer?": _ANSWER, "distractor?": _ANSWER},
     "preview": {"clean": _TEXT, "corrupted": _TEXT, "answer?": _ANSWER, "distractor?": _ANSWER},
@@ -87,7 +89,7 @@ def request_of(content: Any) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def parse(content: Any) -> Hello | Request | Cancel:
+def parse(content: Any, methods: Methods = METHODS) -> Hello | Request | Cancel:
     """The message in `content`; ProtocolError, in a sentence, where it is none."""
     if not isinstance(content, dict):
         raise ProtocolError(f"A message is a JSON object, but this came: {content!r}.")
@@ -103,7 +105,7 @@ def parse(content: Any) -> Hello | Request | Cancel:
         case "cancel":
             return Cancel(_id(content))
         case "request":
-            return _parse_request(content)
+            return _parse_request(content, methods)
         case other:
             raise ProtocolError(f"A message has type hello, request or cancel, not {other!r}.")
 
@@ -115,18 +117,18 @@ def _id(content: Message) -> str:
     return name
 
 
-def _parse_request(content: Message) -> Request:
+def _parse_request(content: Message, methods: Methods) -> Request:
     name, method, params = _id(content), content.get("method"), content.get("params", {})
-    if not isinstance(method, str) or method not in METHODS:
-        raise ProtocolError(f"There is no method {method!r}; there are {', '.join(METHODS)}.")
+    if not isinstance(method, str) or method not in methods:
+        raise ProtocolError(f"There is no method {method!r}; there are {', '.join(methods)}.")
     if not isinstance(params, dict):
         raise ProtocolError(f"The parameters of {method} are a JSON object, not {params!r}.")
-    return Request(name, method, dict(_parse_params(method, params)))
+    return Request(name, method, dict(_parse_params(method, params, methods[method])))
 
 
-def _parse_params(method: str, params: Message) -> Iterator[tuple[str, Any]]:
+def _parse_params(method: str, params: Message, wants: dict[str, str]) -> Iterator[tuple[str, Any]]:
     """The parameters that a method has, checked; those that may be missing are None then."""
-    for param, wanted in METHODS[method].items():
+    for param, wanted in wants.items():
         name, optional = param.removesuffix("?"), param.endswith("?")
         value = params.get(name)
         if not (_FITS[wanted](value) or (optional and value is None)):
@@ -148,6 +150,7 @@ def _is_cell(value: Any) -> bool:
 
 _FITS: dict[str, Callable[[Any], bool]] = {
     _NUMBER: _is_number,
+    _REAL: lambda value: isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value),
     _TEXT: lambda value: isinstance(value, str),
     _ANSWER: lambda value: isinstance(value, str) or _is_number(value),
     _FLAG: lambda value: isinstance(value, bool),

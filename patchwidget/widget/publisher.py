@@ -21,7 +21,7 @@ logger = logging.getLogger("patchwidget")
 INTERVAL = 0.05
 """Seconds between two messages of a kind that is joined, or whose newest says all."""
 
-RATE, BURST = 300.0, 200.0
+RATE, BURST = 500.0, 300.0
 """Messages a second, and how many may go at once: Jupyter's server drops without a word what goes beyond 1,000 a second for three seconds."""
 
 

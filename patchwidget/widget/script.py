@@ -2,15 +2,13 @@
 
 from typing import Any
 
-from patchwidget.experiments.code import code_of
-
 from .protocol import Message
 from .views import GridView, View
 
 
 def script(experiment: Any, *lines: str) -> str:
     """Lines that use `exp`, with those before them that make it."""
-    whole = code_of(experiment, "resid_pre", {})
+    whole = experiment.start("resid_pre").layout.info["code"]
     return whole[: whole.index("result = ")] + "".join(f"{line}\n" for line in lines)
 
 

@@ -1,6 +1,7 @@
 """What is true of a lab: its setting, views and selection. Messages to the page are made here, from the truth while it holds still."""
 
 import itertools
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,10 +19,6 @@ from .selection import Selection
 from .steps import Steps
 from .tree import Tree
 from .views import AttentionView, GridView, View
-
-BYTES_OF_WORDS = 3000
-"""About what a view's descriptor takes up beside its arrays."""
-
 
 class Session:
     """The views of one lab; safe in any thread.
@@ -172,7 +169,7 @@ class Session:
         with self._lock:
             kept, used = [], 0
             for view in [*reversed(self._tree.path(self._current)), *reversed(list(self._tree))]:
-                size = view.size * 4 // 3 + BYTES_OF_WORDS
+                size = len(json.dumps(view.descriptor(kept=True))) + view.size * 4 // 3
                 if view.known and view not in kept and (limit is None or used + size <= limit):
                     kept.append(view)
                     used += size

@@ -44,6 +44,7 @@ class TypedPair:
         if not self.problems:
             bare = replace(self.pair, answer=None, distractor=None)
             self._tokens = self._try("corrupted", lambda: tokenize_pair(model, bare))
+        if self._tokens is not None:
             self._try("answer", lambda: tokenize_pair(model, replace(self.pair, distractor=None)))
             alone = replace(self.pair, answer=None)
             whole = self.pair if not self.problems else alone

@@ -4,6 +4,7 @@ import comm
 import pytest
 
 from patchwidget.widget.lab import PatchLab
+from tests import small as small_model
 from tests.widget.fakes import FakeExperiment, Page, RecordingComm
 
 
@@ -29,3 +30,9 @@ def open_lab(monkeypatch):
         worker = lab._worker
         lab.close()
         assert worker.wait(lab, timeout=20.0)
+
+
+@pytest.fixture(scope="session")
+def small():
+    """A small model with a tokenizer of words, and a pair."""
+    return small_model.small()

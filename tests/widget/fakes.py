@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,80 +11,133 @@ import comm.base_comm
 import numpy as np
 import xarray as xr
 
+from patchwidget.errors import SiteError
+from patchwidget.experiments.prompts import PromptPair
+
+HEADS = {"z", "q", "k", "v", "k_per_head", "v_per_head", "pattern"}
 CLEAN, CORRUPTED = 4.5, -6.5
 
 
 @dataclass(eq=False)
 class FakeModel:
+    """Two layers of two heads with four neurons. `lacks`: sites that it does not have."""
+
     name: str = "tiny"
     n_layers: int = 2
     n_heads: int = 2
+    n_neurons: int = 4
+    lacks: tuple[str, ...] = ()
+    tokenizer: Any = None
+    code: str = "pw.load()"
+    device: Any = field(default_factory=lambda: SimpleNamespace(type="cpu"))
+    world: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(eq=False)
 class FakeExperiment:
-    """Serves `grids[site]`, `cells_per_batch` at a time; `before_batch(site)` may block, record or raise."""
+    """Serves `grids[site]`, `cells_per_batch` at a time; `before_batch(site)` may block, record or raise.
 
-    model: FakeModel = field(default_factory=FakeModel)
-    tokens: tuple[str, ...] = ("A", " John", " to")
-    grids: dict[str, np.ndarray] = field(default_factory=dict)
-    cells_per_batch: int = 1
-    before_batch: Callable[[str], Any] = lambda site: None
-    closed: list[str] = field(default_factory=list)
-    metric_name: str = "logit_diff"
-    direction: str = "denoise"
+    `estimates`: half of each number comes first, all at once. What is not given is taken over from the model's last experiment.
+    """
 
-    def __post_init__(self):
+    several = False
+    most_rows: int | None = None
+
+    def __init__(self, model=None, prompts=None, metric="logit_diff", direction="denoise", **world):
+        self.model = model or FakeModel()
+        self.model.world |= world
+        defaults = {
+            "tokens": ("A", " John", " to"),
+            "grids": {},
+            "cells_per_batch": 1,
+            "before_batch": lambda site: None,
+            "estimates": False,
+        }
+        for name, value in (defaults | self.model.world).items():
+            setattr(self, name, value)
         corrupted = [" Mary" if token == " John" else token for token in self.tokens]
+        self.prompts = [prompts or PromptPair("A John to", "A Mary to", " Mary", " John")]
+        self.metrics, self.metric_name, self.direction = {metric: metric}, metric, direction
+        self.base = "corrupted" if direction == "denoise" else "clean"
+        self.closed = self.model.world.setdefault("closed", [])
+        everywhere = tuple(range(len(self.tokens)))
         self.pair = SimpleNamespace(
             clean_tokens=list(self.tokens),
             corrupted_tokens=corrupted,
             differs=[a != b for a, b in zip(self.tokens, corrupted, strict=True)],
+            correspondence=(everywhere, everywhere),
             answer_text=" Mary",
             distractor_text=" John",
         )
 
-    @property
+    @cached_property
     def baselines(self):
         self.before_batch("baselines")
         return SimpleNamespace(
             clean=CLEAN, corrupted=CORRUPTED, clean_top=[(" Mary", 0.91), (" John", 0.02)], corrupted_top=[(" John", 0.8), (" Mary", 0.01)]
         )
 
-    def start(self, site: str, positions: Any = "each"):
-        rows, cols = self.model.n_layers, len(self.tokens) if positions == "each" else self.model.n_heads
-        grid = self.grids.get(site, np.arange(rows * cols, dtype=np.float32).reshape(rows, cols))
-        if site == "z" and positions == "each":
-            return FakeSweep(self, site, np.zeros((rows, len(self.tokens), self.model.n_heads), np.float32), ("layer", "pos", "head"))
-        return FakeSweep(self, site, grid, ("layer", "pos" if positions == "each" else "head"))
+    def why_not_packed(self):
+        return None
 
-    def attention(self, layer: int, head: int, pos: int):
+    def start(self, site, positions="each", layers=None, heads=None, order=None):
+        if site in self.model.lacks or site == "resid_prey":
+            raise SiteError(f"tiny has no {site}.", "Choose another site.")
+        model, length = self.model, len(self.tokens)
+        axes = {"layer": list(range(model.n_layers)) if layers is None else layers}
+        axis = {"head": list(range(model.n_heads)) if heads is None else heads} if site in HEADS else {}
+        axis = {"neuron": list(range(model.n_neurons))} if site == "mlp_post" else axis
+        each = list(range(length))
+        places = (
+            {"each": {"pos": each}, "entries": {"dest_pos": each, "src_pos": each}}.get(positions, {}) if isinstance(positions, str) else {}
+        )
+        axes |= {**axis, **places} if site == "pattern" else {**places, **axis}
+        return FakeSweep(self, site, axes, estimates=self.estimates and order == "attribution")
+
+    def patch(self, patches):
+        self.before_batch("patch")
+        several = patches if isinstance(patches, list) else [patches]
+        values = np.float32(CORRUPTED + len(several) ** 2)
+        recovery = (values - CORRUPTED) / (CLEAN - CORRUPTED)
+        return SimpleNamespace(values=values, recovery=recovery, noise_floor=4e-07)
+
+    def paths(self, receiver, senders, progress):
+        self.before_batch("paths")
+        sweep = FakeSweep(self, "paths", {"sender": [str(node) for node in senders]}, estimates=False)
+        sweep._state[:] = 1
+        return sweep.result
+
+    def attention(self, layer, head, pos):
         self.before_batch("attention")
         rows = np.eye(len(self.tokens), dtype=np.float32)
-        return SimpleNamespace(clean=rows[pos], corrupted=rows[head])
+        return SimpleNamespace(clean=rows if pos is None else rows[pos], corrupted=rows if pos is None else rows[head])
 
 
 class FakeSweep:
-    def __init__(self, experiment: FakeExperiment, site: str, grid: np.ndarray, dims: tuple[str, ...]):
-        self.experiment, self.site, self.grid, self.dims = experiment, site, grid, dims
-        self.shape, self.total = grid.shape, grid.size
-        self.coords = {dim: list(range(size)) for dim, size in zip(dims, grid.shape, strict=True)}
-        self._state = np.zeros(grid.size, np.uint8)
+    def __init__(self, experiment: FakeExperiment, site: str, axes: dict[str, list], estimates: bool):
+        self.experiment, self.site, self.coords = experiment, site, axes
+        self.dims, self.shape = tuple(axes), tuple(len(labels) for labels in axes.values())
+        self.total = int(np.prod(self.shape))
+        given = experiment.grids.get(site)
+        self.grid = (
+            given if given is not None and given.shape == self.shape else np.arange(self.total, dtype=np.float32).reshape(self.shape)
+        )
+        self.layout = SimpleNamespace(info={"code": f"exp = ...\nresult = exp.sweep({site!r})\n"})
+        self._estimates = estimates
+        self._state = np.zeros(self.total, np.uint8)
         self._batches = self._run()
-
-    @property
-    def done(self) -> int:
-        return int(self._state.sum())
 
     def __iter__(self) -> Iterator[Any]:
         return self._batches
 
     def _run(self) -> Generator[Any, None, None]:
+        if self._estimates:
+            self.experiment.before_batch("estimate")
+            self._state[:] = 2
+            yield
         for start in range(0, self.total, self.experiment.cells_per_batch):
             self.experiment.before_batch(self.site)
-            index = np.arange(start, min(start + self.experiment.cells_per_batch, self.total))
-            self._state[index] = 1
-            yield SimpleNamespace(index=index, values=self.grid.ravel()[index])
+            self._state[start : min(start + self.experiment.cells_per_batch, self.total)] = 1
+            yield
 
     def close(self) -> None:
         self._batches.close()
@@ -92,8 +146,8 @@ class FakeSweep:
     @property
     def result(self):
         state = self._state.reshape(self.shape).copy()
-        values = xr.DataArray(np.where(state == 1, self.grid, np.nan), dims=self.dims)
-        complete = bool(state.all())
+        values = xr.DataArray(np.where(state == 0, np.nan, np.where(state == 1, self.grid, self.grid / 2)), dims=self.dims)
+        complete = bool((state == 1).all())
         check = SimpleNamespace(
             name="identity", ok=True, value=0.0, limit=1e-4, text="patching with the base run's own activation changes nothing"
         )
@@ -158,7 +212,7 @@ class Page:
         self._requests = 0
 
     def send(self, **content: Any) -> None:
-        message = {"header": {}, "content": {"data": {"method": "custom", "content": {"v": 1, **content}}}, "buffers": []}
+        message = {"header": {}, "content": {"data": {"method": "custom", "content": {"v": 2, **content}}}, "buffers": []}
         self.lab._handle_msg(message)
 
     def hello(self, **more: Any) -> None:
@@ -169,6 +223,10 @@ class Page:
         name = f"p-{self._requests}"
         self.send(type="request", id=name, method=method, params=params)
         return name
+
+    def heads(self, layer: int, pos: int, view: str = "v1") -> str:
+        """Click a cell of a grid of layers and tokens."""
+        return self.request("heads", site="z", pos=pos, parent={"view": view, "row": layer, "col": pos})
 
     def cancel(self, name: str) -> None:
         self.send(type="cancel", id=name)
@@ -196,23 +254,42 @@ class Page:
 
     @property
     def views(self) -> dict[str, dict]:
-        """The views as a page knows them after all messages, by kind of question."""
+        """The views as a page knows them after all messages, by id."""
         views: dict[str, dict] = {}
         for message in self.messages:
             if message["type"] == "hello":
-                views = {place(view): view for view in message["views"]}
-            elif "open" in message:
-                views[place(message["open"])] = message["open"]
+                views = {view["id"]: view for view in message["views"]}
+            elif message.get("open"):
+                views[message["view"]] = message["open"]
+            if message["type"] in {"hello", "lab"}:
+                views = {name: view for name, view in views.items() if name in message["lab"]["views"]}
             if "cells" in message:
-                view, cells = next(view for view in views.values() if view["id"] == message["view"]), message["cells"]
-                for name in ("values", "recovery", "state"):
-                    view[name] = view[name].copy()
+                view, cells = dict(views[message["view"]]), message["cells"]
+                views[message["view"]] = view
+                view |= {"done": message["done"], "seconds_left": message["seconds_left"], "status": "running"}
+                size = view["rows"]["size"] * view["cols"]["size"]
+                for name, nothing in (("values", np.nan), ("recovery", np.nan), ("state", 0)):
+                    view[name] = np.full(size, nothing, ARRAYS[name]) if view[name] is None else view[name].copy()
                     view[name][cells["index"]] = cells[name]
         return views
 
+    @property
+    def lab_state(self) -> dict:
+        """What the latest message says of the lab."""
+        return next(message["lab"] for message in reversed(self.messages) if "lab" in message)
 
-def place(view: dict) -> str:
-    return "attention" if view["kind"] == "attention" else "heads" if view["parent"] else "main"
+    @property
+    def main(self) -> dict:
+        """The main grid of the view at hand."""
+        views = self.views
+        view = views[self.lab_state["current"]]
+        while view["parent"]:
+            view = views[view["parent"]["view"]]
+        return view
+
+    def view(self, method: str) -> dict:
+        """The latest view that this method has opened."""
+        return [view for view in self.views.values() if view["question"]["method"] == method][-1]
 
 
 ARRAYS = {"index": np.uint32, "values": np.float32, "recovery": np.float32, "state": np.uint8}
@@ -223,7 +300,9 @@ def unpacked(content: dict, buffers: list) -> dict:
 
     def read(name: str, value: Any) -> Any:
         if isinstance(value, dict) and value.get("kind") == "attention":
-            rows = {name: np.frombuffer(buffers[value[name]], "<f4") for name in ("clean", "corrupted")}
+            rows = {
+                name: value[name] if value[name] is None else np.frombuffer(buffers[value[name]], "<f4") for name in ("clean", "corrupted")
+            }
             return {**value, **rows}
         if isinstance(value, dict):
             return {key: read(key, item) for key, item in value.items()}

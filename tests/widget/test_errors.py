@@ -13,9 +13,12 @@ def test_an_error_of_the_users_is_told_in_its_own_words_and_the_lab_works_on(ope
 
     lab, page = open_lab(FakeExperiment(before_batch=refuse))
     page.hello()
-    error = page.over(page.request("heads", layer=1, pos=2))
+    error = page.over(page.heads(1, 2))
     assert (error["type"], error["message"], error["hint"]) == ("error", "Layer 1 of tiny has no z.", "Choose another site.")
-    assert error["view"] == page.views["heads"]["id"]
+    lab._publisher.drain()
+    assert error["view"] == "v2"
+    assert page.lab_state["views"] == ["v1"]  # nothing of it was known, so one stands where one stood before
+    assert page.lab_state["current"] == "v1"
     assert page.over(page.request("attention", layer=0, head=0, pos=0))["status"] == "done"
     assert lab.wait(timeout=20.0)
     assert lab.status == "done"
@@ -31,8 +34,7 @@ def test_any_other_error_is_told_in_a_sentence_and_logged_with_its_traceback(ope
     lab, page = open_lab(experiment)
     page.hello()
     assert lab.wait(timeout=20.0)
-    error = page.messages[-1]
-    assert error["type"] == "error"
+    (error,) = [message for message in page.messages if message["type"] == "error"]
     assert "ZeroDivisionError: oh" in error["message"]
     assert "explode" in caplog.text
     assert lab.status == "failed"
@@ -44,11 +46,23 @@ def test_any_other_error_is_told_in_a_sentence_and_logged_with_its_traceback(ope
 @pytest.mark.parametrize(
     ("method", "params", "words"),
     [
-        ("heads", {"layer": 99, "pos": 2}, "Layer 99 does not exist: this model has layers 0 to 1."),
-        ("heads", {"layer": 0, "pos": 3}, "Position 3 does not exist: these prompts have positions 0 to 2."),
-        ("heads", {"layer": -1, "pos": 2}, "Layer -1"),
+        ("positions", {"site": "z", "layer": 99}, "Layer 99 does not exist: this model has layers 0 to 1."),
+        ("heads", {"site": "z", "pos": 3}, "Position 3 does not exist: these prompts have positions 0 to 2."),
+        ("heads", {"site": "resid_pre", "pos": 1}, "resid_pre is not divided into heads"),
+        ("heads", {"site": "resid_prey", "pos": 1}, "tiny has no resid_prey"),
+        ("neurons", {"layer": -1, "pos": 2}, "Layer -1"),
         ("attention", {"layer": 0, "head": 2, "pos": 2}, "Head 2 does not exist: this model has heads 0 to 1."),
-        ("heads", {"layer": 0}, "'pos'"),
+        ("paths", {"layer": 1, "head": 0, "site": "z"}, "Choose q, k or v."),
+        ("paths", {"layer": 0, "head": 0, "site": "q"}, "nothing comes before it"),
+        ("heads", {"pos": 0}, "'site'"),
+        ("heads", {"site": "z", "pos": 0, "parent": {"view": "v77", "row": 0, "col": 0}}, "no view 'v77' any more"),
+        ("set", {"site": "mlp_post"}, "All neurons of all layers are too many"),
+        ("set", {"metric": "beauty"}, "no metric 'beauty'"),
+        ("set", {"pair": 7}, "There is no pair 7"),
+        ("show", {"view": "v77"}, "no view 'v77' any more"),
+        ("again", {"view": "v1", "pair": 3}, "There is no pair 3"),
+        ("select", {"cells": [{"site": "z", "colour": 3}]}, "has no colour"),
+        ("select", {"cells": [{"layer": 3}]}, "is no patch"),
         ("dance", {}, "dance"),
     ],
 )
@@ -59,7 +73,7 @@ def test_what_can_not_be_asked_is_refused_and_changes_nothing(open_lab, method, 
     before = page.views
     error = page.over(page.request(method, **params))
     assert (error["type"], error["view"]) == ("error", None)
-    assert words in error["message"]
+    assert words in f"{error['message']} {error['hint']}"
     assert list(page.views) == list(before)
 
 
@@ -72,8 +86,9 @@ def test_garbage_from_the_page_is_answered(open_lab):
 
 def test_an_observer_that_fails_is_logged_and_the_page_hears_on(open_lab, caplog):
     lab, page = open_lab()
-    lab.observe(lambda change: 1 / 0, "selection")
+    lab.observe(lambda change: 1 / 0, "teach")
     page.hello()
-    assert page.over(page.request("heads", layer=1, pos=0))["status"] == "done"
+    page.request("teach", on=True)
+    assert page.over(page.heads(1, 0))["status"] == "done"
     lab.wait(timeout=20.0)
     assert "ZeroDivisionError" in caplog.text

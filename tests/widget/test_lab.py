@@ -45,7 +45,7 @@ def test_the_first_hello_begins_it_too_and_the_grid_fills(open_lab):
     _, page = open_lab(FakeExperiment(grids={"resid_pre": np.array([[CORRUPTED, CLEAN, 0], [1, 2, 3]], np.float32)}))
     page.hello()
     page.until(lambda: any(message["type"] == "result" for message in page.messages))
-    grid = page.views["main"]
+    grid = page.main
     assert grid["status"] == "done"
     assert (grid["done"], grid["total"], grid["seconds_left"]) == (6, 6, 0)
     assert grid["values"].tolist() == [CORRUPTED, CLEAN, 0, 1, 2, 3]
@@ -64,22 +64,24 @@ def test_baselines_are_told_as_soon_as_they_are_known(open_lab):
     assert page.messages[0]["baselines"] is None
     gate.open()
     lab.wait(timeout=20.0)
-    told = [message for message in page.messages if message["type"] == "hello"]
+    told = [message for message in page.messages if message["type"] == "lab"]
     assert told[-1]["baselines"]["clean_top"][0] == [" Mary", 0.91]
 
 
 def test_the_traits_can_be_observed_and_are_not_the_pages(open_lab):
     lab, page = open_lab()
-    seen = {"status": [], "result": [], "selection": []}
+    seen = {"status": [], "result": [], "selection": [], "site": []}
     for name, values in seen.items():
         lab.observe(lambda change, values=values: values.append((change["new"], threading.current_thread())), name)
     page.hello()
-    page.over(page.request("heads", layer=1, pos=0))
+    page.request("select", cells=[{"site": "z", "layer": 1}])
+    page.over(page.request("set", site="mlp_out"))
     assert lab.wait(timeout=20.0)
     assert [status for status, _ in seen["status"]][-1] == "done"
     assert seen["result"][-1][0].complete
     assert lab.result is seen["result"][-1][0]
-    assert [value for value, _ in seen["selection"]] == [{"layer": 1, "pos": 0}]
+    assert [value for value, _ in seen["selection"]] == [[{"site": "z", "layer": 1}]]
+    assert [value for value, _ in seen["site"]] == ["mlp_out"]
     assert {thread for values in seen.values() for _, thread in values} == {lab._publisher._thread}
     assert not set(seen) & set(lab.keys)
 
@@ -87,9 +89,9 @@ def test_the_traits_can_be_observed_and_are_not_the_pages(open_lab):
 def test_an_observer_may_use_the_lab(open_lab):
     lab, page = open_lab()
     waited = []
-    lab.observe(lambda change: waited.append(lab.wait(timeout=20.0)), "selection")
+    lab.observe(lambda change: waited.append(lab.wait(timeout=20.0)), "teach")
     page.hello()
-    page.over(page.request("heads", layer=1, pos=0))
+    page.request("teach", on=True)
     assert lab.wait(timeout=20.0)
     assert waited == [True]
 
@@ -107,7 +109,7 @@ def test_all_that_is_published_leaves_through_the_publisher(open_lab):
 
 def test_only_messages_that_named_a_subshell_give_the_context_to_publish_in(open_lab):
     lab, _ = open_lab()
-    hello = {"content": {"data": {"method": "custom", "content": {"v": 1, "type": "hello", "page": "p"}}}, "buffers": []}
+    hello = {"content": {"data": {"method": "custom", "content": {"v": 2, "type": "hello", "page": "p"}}}, "buffers": []}
     lab._handle_msg({**hello, "header": {"subshell_id": None}})
     assert lab._publisher._context is None
     lab._handle_msg({**hello, "header": {"subshell_id": "s1"}})
@@ -176,14 +178,9 @@ def test_a_model_alone_is_not_enough():
         Unbuilt(FakeExperiment(), direction="noise")
 
 
-def test_a_site_with_three_dimensions_is_refused(open_lab):
-    with pytest.raises(PatchError, match=r"layer, pos, head.*Choose one of resid_pre"):
-        open_lab(site="z")
-
-
 def test_without_its_front_end_importing_works_and_making_a_lab_says_what_to_do():
     class Unbuilt(lab_module.PatchLab):
-        _esm = lab_module._bundled("nothing-here.js")
+        _esm = lab_module.bundled("nothing-here.js")
 
     with pytest.raises(PatchError, match=r"has not been built.*npm run build.*restart the kernel"):
         Unbuilt(FakeExperiment())

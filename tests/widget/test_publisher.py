@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from patchwidget.widget import protocol
-from patchwidget.widget.publisher import Publisher
+from patchwidget.widget.publisher import BURST, RATE, Publisher
 
 parent = contextvars.ContextVar("parent", default="the running cell")
 
@@ -37,7 +37,7 @@ def publisher(sent):
 
 
 def step(view="v1", *index, done=0):
-    cells = {"index": np.array(index, np.uint32)} if index else None
+    cells = {"index": np.array(index, np.uint32)}
     return protocol.progress(None, view, done, 9, None, cells=cells)
 
 
@@ -93,9 +93,29 @@ def test_progress_of_several_views_is_not_mixed_and_keeps_the_pace(publisher, se
     for n in range(100):
         publisher.post(step(f"v{n % 3}", n))
     publisher.drain()
-    assert len(sent.messages) <= 2 + (time.monotonic() - begun) / 0.05
+    assert len(sent.messages) <= 3 * (2 + (time.monotonic() - begun) / 0.05)
     for message in sent.messages:
         assert {n % 3 for n in message["cells"]["index"]} == {int(message["view"][1:])}
+
+
+def test_the_lab_and_the_selection_are_told_often_enough_and_no_more(publisher, sent):
+    begun = time.monotonic()
+    for n in range(1000):
+        publisher.post(protocol.lab({"lab": n}))
+        publisher.post(protocol.selection(None, {"cells": n}))
+    publisher.drain()
+    assert len(sent.messages) <= 2 * (2 + (time.monotonic() - begun) / 0.05)
+    assert [message["lab"] for message in sent.messages if message["type"] == "lab"][-1] == 999
+    assert [message["selection"]["cells"] for message in sent.messages if message["type"] == "selection"][-1] == 999
+
+
+def test_a_flood_leaves_no_faster_than_the_server_lets_through(publisher, sent):
+    begun = time.monotonic()
+    for n in range(600):
+        publisher.post(protocol.error(str(n)))
+    publisher.drain()
+    assert len(sent.messages) == 600
+    assert time.monotonic() - begun >= (600 - BURST) / RATE * 0.9
 
 
 @pytest.fixture
@@ -119,12 +139,29 @@ def test_the_end_of_a_view_replaces_its_waiting_progress(publisher, sent, held):
 def test_a_snapshot_replaces_all_waiting_progress(publisher, sent, held):
     publisher.post(step("v1", 1))
     publisher.post(step("v2", 2))
-    publisher.post(protocol.hello({}, {}, None, []))
+    publisher.post(protocol.hello({}, []))
     publisher.post(step("v2", 3))
     held()
     publisher.drain()
     assert [message["type"] for message in sent.messages] == ["hello", "progress"]
     assert sent.messages[1]["cells"]["index"].tolist() == [3]
+
+
+def test_an_answer_about_the_lab_replaces_what_waits_of_it(publisher, sent, held):
+    publisher.post(protocol.lab({"lab": 1}))
+    publisher.post(protocol.lab({"lab": 2}, "p-1"))
+    held()
+    publisher.drain()
+    assert [(message["id"], message["lab"]) for message in sent.messages] == [("p-1", 2)]
+
+
+def test_a_view_that_is_dropped_is_not_opened_any_more(publisher, sent, held):
+    for n in range(3):
+        publisher.post(protocol.progress(f"p-{n}", f"v{n}", 0, 4, None, opened={"id": f"v{n}"}))
+    publisher.post(protocol.result("p-1", "v1", "cancelled", None))
+    held()
+    publisher.drain()
+    assert [(message["type"], message["view"]) for message in sent.messages] == [("progress", "v0"), ("progress", "v2"), ("result", "v1")]
 
 
 def test_an_error_comes_after_the_cells_that_came_before_it(publisher, sent, held):

@@ -10,46 +10,31 @@ def test_a_click_in_mid_sweep_is_answered_before_the_sweep_goes_on(open_lab):
     lab, page = open_lab(FakeExperiment(before_batch=gate))
     page.hello()
     gate.arrive()
-    click = page.request("heads", layer=1, pos=2)
+    click = page.heads(1, 2)
     gate.let()
     assert page.over(click)["status"] == "done"
-    assert page.views["main"]["status"] != "done"
+    assert page.main["status"] != "done"
     lab._publisher.drain()  # traits follow in its thread
     assert lab.status == "running"
-    assert lab.selection == {"layer": 1, "pos": 2}
     gate.open()
     assert lab.wait(timeout=20.0)
     assert gate.entries == ["baselines", "resid_pre"] + ["z"] * 4 + ["resid_pre"] * 5
-    heads = page.views["heads"]
-    assert heads["parent"] == {"view": page.views["main"]["id"], "row": 1, "col": 2}
+    heads = page.view("heads")
+    assert heads["parent"] == {"view": page.main["id"], "row": 1, "col": 2}
     assert heads["marked"] == {"row": 1, "col": None}
     assert heads["title"] == "Heads at ' to' (2)"
-    assert page.views["main"]["status"] == "done"
+    assert page.main["status"] == "done"
 
 
 def test_a_head_shows_its_attention_in_both_runs(open_lab):
-    lab, page = open_lab()
+    _, page = open_lab()
     page.hello()
-    page.over(page.request("heads", layer=0, pos=2))
-    shown = page.over(page.request("attention", layer=1, head=0, pos=2))["open"]
+    page.over(page.heads(0, 2))
+    shown = page.over(page.request("attention", layer=1, head=0, pos=2, parent={"view": "v2", "row": 1, "col": 0}))["open"]
     assert shown["clean"].tolist() == [0, 0, 1]
     assert shown["corrupted"].tolist() == [1, 0, 0]
     assert (shown["tokens"][1], shown["tokens_clean"][1]) == (" Mary", " John")
-    assert shown["parent"] == {"view": page.views["heads"]["id"], "row": 1, "col": 0}
-    assert lab.wait(timeout=20.0)
-    assert lab.selection == {"layer": 1, "head": 0, "pos": 2}
-
-
-def test_new_heads_take_the_attention_row_of_the_old_ones_with_them(open_lab):
-    lab, page = open_lab()
-    page.hello()
-    page.over(page.request("heads", layer=0, pos=2))
-    page.over(page.request("attention", layer=1, head=0, pos=2))
-    page.over(page.request("heads", layer=0, pos=1))
-    lab.wait(timeout=20.0)
-    page.hello()
-    lab._publisher.drain()
-    assert list(page.views) == ["main", "heads"]
+    assert shown["parent"] == {"view": page.view("heads")["id"], "row": 1, "col": 0}
 
 
 def test_cancel_in_mid_sweep_keeps_the_cells_done(open_lab):
@@ -63,7 +48,7 @@ def test_cancel_in_mid_sweep_keeps_the_cells_done(open_lab):
     page.cancel(lab._session.main.id)
     gate.let()
     assert lab.wait(timeout=20.0)
-    grid = page.views["main"]
+    grid = page.main
     assert grid["status"] == lab.status == "cancelled"
     assert grid["state"].tolist() == [1, 1, 1, 0, 0, 0]
     assert np.isnan(grid["values"][3:]).all()
@@ -81,7 +66,7 @@ def test_after_a_cancel_the_sweep_can_be_run_again(open_lab):
     again = page.request("sweep")
     gate.open()
     assert page.over(again)["status"] == "done"
-    assert page.views["main"]["request"] == again
+    assert page.main["request"] == again
     assert lab.wait(timeout=20.0)
     assert lab.status == "done"
     assert lab.result.complete
@@ -104,12 +89,12 @@ def test_the_newest_of_a_kind_wins_and_every_request_is_answered(open_lab):
     lab, page = open_lab(experiment)
     page.hello()
     gate.arrive()
-    clicks = [page.request("heads", layer=1, pos=n % 3) for n in range(5)]
+    clicks = [page.heads(1, n % 3) for n in range(5)]
     gate.open()
     assert [page.over(click)["status"] for click in clicks] == ["cancelled"] * 4 + ["done"]
     assert lab.wait(timeout=20.0)
     assert gate.entries.count("z") == 4
-    assert page.views["heads"]["request"] == clicks[-1]
+    assert page.view("heads")["request"] == clicks[-1]
 
 
 def test_the_end_of_the_old_view_comes_before_the_new_one_opens(open_lab):
@@ -117,11 +102,11 @@ def test_the_end_of_the_old_view_comes_before_the_new_one_opens(open_lab):
     lab, page = open_lab(FakeExperiment(before_batch=gate))
     page.hello()
     gate.arrive()
-    first, second = page.request("heads", layer=0, pos=0), page.request("heads", layer=0, pos=1)
+    first, second = page.heads(0, 0), page.heads(0, 1)
     gate.open()
     page.over(second)
-    opened = [message["id"] for message in page.messages if "open" in message and message["id"]]
-    assert opened.index(second) > max(n for n, name in enumerate(opened) if name == first)
+    kinds = [(message["type"], message["id"]) for message in page.messages if "open" in message and message["id"]]
+    assert kinds.index(("progress", second)) > kinds.index(("result", first))
     lab.wait(timeout=20.0)
 
 
@@ -130,11 +115,11 @@ def test_a_running_older_job_of_the_kind_is_stopped(open_lab):
     experiment = FakeExperiment(before_batch=gate)
     lab, page = open_lab(experiment)
     page.hello()
-    old = page.request("heads", layer=0, pos=0)
+    old = page.heads(0, 0)
     gate.let()
     gate.arrive()
     gate.arrive()
-    new = page.request("heads", layer=0, pos=1)
+    new = page.heads(0, 1)
     gate.open()
     assert page.over(old)["status"] == "cancelled"
     assert page.over(old)["open"]["state"].tolist() == [1, 0, 0, 0]
@@ -149,15 +134,16 @@ def test_a_storm_of_clicks_and_cancels_ends_in_peace(open_lab):
     page.hello()
     clicks = []
     for n in range(300):
-        clicks.append(page.request("heads", layer=n % 2, pos=n % 3))
+        clicks.append(page.heads(n % 2, n % 3))
         page.cancel(clicks[-1] if n % 2 else "nothing")
-    last = page.request("heads", layer=1, pos=2)
+    last = page.heads(1, 2)
     assert page.over(last)["status"] == "done"
     assert lab.wait(timeout=20.0)
     answered = [message["id"] for message in page.messages if message["type"] == "result"]
     assert sorted(name for name in answered if name) == sorted([*clicks, last])
-    assert page.views["heads"]["request"] == last
-    assert page.views["main"]["status"] == "done"
+    lab._publisher.drain()
+    assert dict(page.views[page.lab_state["current"]]["question"]["params"]) == {"site": "z", "pos": 2}
+    assert page.main["status"] == "done"
     assert lab._worker._thread is None
 
 
@@ -169,7 +155,7 @@ def test_two_labs_on_one_model_take_turns(open_lab):
     one.hello()
     gate.arrive()
     two.hello()
-    click = two.request("heads", layer=0, pos=0)
+    click = two.heads(0, 0)
     gate.let()
     assert two.over(click)["status"] == "done"
     first._publisher.drain()  # traits follow in its thread
@@ -179,19 +165,21 @@ def test_two_labs_on_one_model_take_turns(open_lab):
     assert second.wait(timeout=20.0)
     # the click of the second goes before the sweep of the first, whose sweep goes before the second's
     assert [entry for entry in gate.entries if entry != "baselines"] == ["resid_pre"] + ["z"] * 4 + ["resid_pre"] * (5 + 4)
-    assert one.views["main"]["status"] == two.views["main"]["status"] == "done"
+    assert one.main["status"] == two.main["status"] == "done"
 
 
 def test_a_snapshot_rebuilds_everything(open_lab):
     lab, page = open_lab()
     page.hello()
-    page.over(page.request("heads", layer=0, pos=2))
+    page.over(page.heads(0, 2))
     page.over(page.request("attention", layer=1, head=0, pos=2))
     lab.wait(timeout=20.0)
     built = page.views
     page.hello()
     lab._publisher.drain()
     assert page.messages[-1]["type"] == "hello"
+    assert [view["kept"] for view in page.messages[-1]["views"]] == [False, True, False]  # the heads are not on the way to what is shown
+    page.over(page.request("fetch", view="v2"))
     np.testing.assert_equal(page.views, built)
 
 
@@ -203,14 +191,14 @@ def test_a_snapshot_in_mid_sweep_holds_what_was_told_so_far(open_lab):
     for _ in range(5):
         gate.arrive()
     lab._publisher.drain()
-    built = page.views
+    built = page.main
     page.hello()
     lab._publisher.drain()
     assert page.messages[-1]["views"][0]["state"].tolist() == [1, 1, 1, 1, 0, 0]
-    np.testing.assert_equal(page.views["main"]["values"], built["main"]["values"])
+    np.testing.assert_equal(page.main["values"], built["values"])
     gate.open()
     lab.wait(timeout=20.0)
-    assert page.views["main"]["state"].tolist() == [1] * 6
+    assert page.main["state"].tolist() == [1] * 6
 
 
 def test_a_page_that_has_everything_is_not_told_it_again(open_lab):
@@ -219,7 +207,7 @@ def test_a_page_that_has_everything_is_not_told_it_again(open_lab):
     lab.wait(timeout=20.0)
     page.hello(known=len(page.messages))
     lab._publisher.drain()
-    assert page.messages[-1]["type"] == "result"
+    assert page.messages[-1]["type"] != "hello"
     page.hello(known=len(page.messages) - 1)
     lab._publisher.drain()
     assert page.messages[-1]["type"] == "hello"

@@ -33,26 +33,26 @@ def test_grid_heads_and_attention_are_those_of_the_experiment(shown, model, pair
     lab, page = shown
     page.hello()
     assert lab.wait(timeout=60.0)
-    page.over(page.request("heads", layer=1, pos=3))
+    page.over(page.heads(1, 3))
     page.over(page.request("attention", layer=2, head=1, pos=3))
     assert lab.wait(timeout=60.0)
     experiment = pw.Experiment(model, pair)
     main, heads, row = experiment.sweep("resid_pre"), experiment.sweep("z", positions=[3]), experiment.attention(2, 1, 3)
-    for view, result in ((page.views["main"], main), (page.views["heads"], heads)):
+    for view, result in ((page.main, main), (page.view("heads"), heads)):
         np.testing.assert_allclose(view["values"], result.values.to_numpy().ravel(), atol=1e-5)
         np.testing.assert_allclose(view["recovery"], result.recovery.to_numpy().ravel(), atol=1e-5)
         assert (view["state"] == 1).all()
         assert [check["ok"] for check in view["checks"]] == [True] * len(result.checks) != []
-    np.testing.assert_allclose(page.views["attention"]["clean"], row.clean, atol=1e-6)
-    np.testing.assert_allclose(page.views["attention"]["corrupted"], row.corrupted, atol=1e-6)
-    np.testing.assert_array_equal(lab.result.values.to_numpy(), page.views["main"]["values"].reshape(main.values.shape))
+    np.testing.assert_allclose(page.view("attention")["clean"], row.clean, atol=1e-6)
+    np.testing.assert_allclose(page.view("attention")["corrupted"], row.corrupted, atol=1e-6)
+    np.testing.assert_array_equal(lab.result.values.to_numpy(), page.main["values"].reshape(main.values.shape))
     assert lab.experiment.pair.length == 5
 
 
 def test_a_cancelled_sweep_leaves_no_hook(shown, model):
     lab, page = shown
     page.hello()
-    page.cancel(lab._session.main.id)
+    page.cancel("v1")
     assert lab.wait(timeout=60.0)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.hf.modules())
 
@@ -71,6 +71,6 @@ def test_a_metric_that_breaks_is_told_on_the_page(open_lab, model, pair, caplog)
     page.hello()
     assert lab.wait(timeout=60.0)
     lab.close()
-    assert page.messages[-1]["type"] == "error"
-    assert "LookupError: looked in vain" in page.messages[-1]["message"]
+    (error,) = [message for message in page.messages if message["type"] == "error"]
+    assert "LookupError: looked in vain" in error["message"]
     assert "in metric" in caplog.text

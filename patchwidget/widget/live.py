@@ -1,0 +1,117 @@
+"""What every live widget shares: a numbered conversation with its pages, through one publisher, whichever thread it is held in.
+
+page -> _handle_msg -> _answer (the widget's own) -> ... -> Publisher -> page
+"""
+
+import html
+import logging
+from contextvars import copy_context
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from patchwidget.errors import PatchError
+
+from . import protocol
+from .descriptors import describe_error
+from .kernel import answer_where_asked
+from .publisher import Publisher
+
+logger = logging.getLogger("patchwidget")
+logger.addHandler(logging.NullHandler())
+
+_STATIC = Path(__file__).parent / "static"
+STORED_BYTES = 200_000
+
+
+def bundled(name: str) -> Path | str:
+    """A file of the built front end; empty where it has not been built, so that importing works and only making a widget fails."""
+    path = _STATIC / name
+    return path if path.is_file() else ""
+
+
+class LiveWidget(anywidget.AnyWidget):
+    """A widget that talks with its pages by messages. A subclass answers them (`_answer`) and says what begins when it is shown (`_begin`).
+
+    Raises:
+        PatchError: the front end has not been built.
+    """
+
+    stored = traitlets.Any(None, allow_none=True, read_only=True).tag(sync=True)
+
+    _publisher: Publisher | None = None
+
+    def __init__(self, **options: Any) -> None:
+        if not self._esm:
+            raise PatchError(
+                f"The front end of the widget has not been built: {_STATIC / 'widget.js'} is missing.",
+                "In a checkout, run `make build` (or `npm ci && npm run build` in the folder js), then restart the kernel.",
+            )
+        self._publisher = Publisher(self._send_message)
+        super().__init__(**options)
+        answer_where_asked(self.comm)
+        self.on_msg(self._on_message)
+
+    def close(self) -> None:
+        """Say nothing more, and take the widget off the page."""
+        if self._publisher is not None:
+            self._publisher.close()
+        super().close()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        self._begin()
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is not None:
+            bundle[0]["text/html"] = f"<p>{html.escape(repr(self))}: this is a live widget; run the notebook to see it.</p>"
+        return bundle
+
+    # ---- the widget's own
+
+    def _begin(self) -> None:
+        """It is shown: compute what it shows, the first time."""
+
+    def _answer(self, content: Any, last: int) -> None:
+        """A message from a page; `last` is the number of the last message sent. Whatever it raises the page is told."""
+
+    def _sent(self, message: protocol.Message) -> None:
+        """A message has just left; in the publisher's thread."""
+
+    # ---- from the page
+
+    def _handle_msg(self, msg: dict[str, Any]) -> None:
+        if self._publisher is not None and msg.get("header", {}).get("subshell_id"):
+            self._publisher.adopt(copy_context())
+        super()._handle_msg(msg)
+
+    def _on_message(self, _: Any, content: Any, __: Any) -> None:
+        try:
+            if self._publisher is not None:
+                self._answer(content, self._publisher.last)
+        except Exception as error:  # noqa: BLE001  whatever it is, the page is told, and the log
+            self._post(describe_error(error, protocol.request_of(content)))
+
+    # ---- to the page: all of it through the publisher
+
+    def _post(self, message: protocol.Message) -> None:
+        if self._publisher is not None:
+            self._publisher.post(message)
+
+    def _send(self, msg: dict[str, Any], buffers: Any = None) -> None:
+        if self._publisher is not None:
+            self._publisher.call(partial(super()._send, msg, buffers))
+
+    def _send_message(self, message: protocol.Message) -> None:
+        content, buffers = protocol.pack(message)
+        super()._send({"method": "custom", "content": content}, buffers)
+        self._sent(message)
+
+
+def check_options(name: str, options: dict[str, Any], own: list[str]) -> None:
+    """Raise TypeError at an option that is neither the widget's `own` nor every widget's."""
+    everybodys = {"layout", "tabbable", "tooltip"}
+    unknown = sorted(options.keys() - everybodys)
+    if unknown:
+        raise TypeError(f"{name} has no option {unknown[0]!r}; it takes {', '.join([*own, *sorted(everybodys)])}.")
