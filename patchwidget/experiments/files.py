@@ -78,13 +78,17 @@ def open_result(path: str | Path) -> PatchResult:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that at any moment the old one or the new one is there, whole."""
+    written: Path | None = None
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            written = Path(file.name)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(file.name).replace(path)
+        written.replace(path)
     except OSError as error:
+        if written is not None:
+            written.unlink(missing_ok=True)
         raise PatchError(f"{path} can't be written: {error.strerror or error}.", "Choose a folder that exists and has room.") from error
 
 

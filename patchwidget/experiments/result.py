@@ -142,7 +142,10 @@ class PatchResult:
 
     def to_frame(self) -> pd.DataFrame:
         """A tidy table, one row per cell: the axes, the token where there are positions, value, recovery and state."""
-        frame = pd.DataFrame(self.values.to_dataframe(name="value").reset_index()[[*self.values.dims, "value"]])
+        if self.values.ndim:
+            frame = pd.DataFrame(self.values.to_dataframe(name="value").reset_index()[[*self.values.dims, "value"]])
+        else:
+            frame = pd.DataFrame({"value": [float(self.values)]})
         tokens = self.info.get("tokens")
         if tokens and "pos" in self.values.dims and frame["pos"].dtype.kind == "i":
             frame.insert(list(frame.columns).index("pos") + 1, "token", [tokens[p] for p in frame["pos"]])

@@ -17,7 +17,7 @@ from .prompts import PromptPair, TokenPair, tokenize_pair
 if TYPE_CHECKING:
     from .promptset import PromptSet
 
-NEEDLESS = 0.05  # a stretch is not needed if the gap without it is the same but for this share
+NEEDLESS = 0.2  # a stretch is not needed if the gap without it is the same but for this share
 AT_ONCE = 16  # prompts in one forward
 STRETCHES = 8  # pairs with more than so many are plainly not minimal
 
@@ -157,7 +157,7 @@ def _needless(model: Model, pair: TokenPair, gap: float) -> str | None:
     for (a, b), value in zip(stretches, rest, strict=True):
         if abs((clean - value) - gap) <= NEEDLESS * abs(gap):
             words = "".join(pair.clean_tokens[a:b]), "".join(pair.corrupted_tokens[a:b])
-            return f"the gap is the same where both have {words[0]!r} instead of {words[1]!r}"
+            return f"the gap is much the same where both have {words[0]!r} instead of {words[1]!r}"
     return None
 
 

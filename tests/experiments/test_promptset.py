@@ -1,0 +1,118 @@
+"""Sets of pairs: from lists, tables and files, and looked through on a model."""
+
+import json
+
+import pandas as pd
+import pytest
+
+import patchwidget as pw
+from tests.zoo import tiny_model
+
+ROWS = [
+    {"clean": [1, 2, 3], "corrupted": [1, 4, 3], "answer": 5, "distractor": 6},
+    {"clean": [7, 8, 9], "corrupted": [7, 10, 9], "answer": 5, "distractor": 6},
+]
+TEXTS = [
+    {"clean": "The capital of France is", "corrupted": "The capital of Italy is", "answer": " Paris", "distractor": " Rome"},
+    {"clean": "The capital of Spain is", "corrupted": "The capital of Japan is", "answer": " Madrid", "distractor": " Tokyo"},
+]
+
+
+class PolarsLike:
+    """What a Polars frame is told by."""
+
+    def __init__(self, rows):
+        self.columns, self._rows = list(rows[0]), rows
+
+    def to_dicts(self):
+        return self._rows
+
+
+def test_from_lists_and_frames():
+    pairs = [pw.PromptPair(**row) for row in ROWS]
+    for given in (pairs, ROWS, pd.DataFrame(ROWS), PolarsLike(ROWS), (row for row in ROWS)):
+        made = pw.PromptSet(given)
+        assert list(made) == pairs
+    assert len(made) == 2
+    assert made[0] == pairs[0]
+    assert isinstance(made[:1], pw.PromptSet)
+    missing = pd.DataFrame([*TEXTS, {"clean": "x"}])
+    assert pw.PromptSet(missing)[2] == pw.PromptPair("x")
+
+
+def test_from_files(tmp_path):
+    table = tmp_path / "pairs.csv"
+    rows = [{**TEXTS[0], "roles": json.dumps({"subject": ["France", "Italy"]})}, {**TEXTS[1], "answer": '[" Madrid", " Barcelona"]'}]
+    pd.DataFrame(rows).to_csv(table, index=False)
+    made = pw.PromptSet.from_csv(table, align="diff")
+    assert made.name == "pairs"
+    assert made[0].roles == {"subject": ["France", "Italy"]}
+    assert made[0].answer == " Paris"  # with its space
+    assert made[1].answer == [" Madrid", " Barcelona"]
+    assert made[1].roles is None
+    assert made[0].align == "diff"
+    lines = tmp_path / "pairs.jsonl"
+    lines.write_text("\n".join(json.dumps(row) for row in ROWS) + "\n\n")
+    assert list(pw.PromptSet.from_jsonl(lines)) == [pw.PromptPair(**row) for row in ROWS]
+
+
+def test_what_is_no_set(tmp_path):
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text('{"clean": "a"}\n{"clean": \n')
+    for make, match in [
+        (lambda: pw.PromptSet([{"clean": "a", "corupted": "b"}]), "Row 0 has a column 'corupted'"),
+        (lambda: pw.PromptSet([{"corrupted": "b"}]), "Row 0 has no clean prompt"),
+        (lambda: pw.PromptSet([3]), "Item 0 is a int"),
+        (lambda: pw.PromptSet("pairs.csv"), "A str is no list of pairs"),
+        (lambda: pw.PromptSet.from_csv(tmp_path / "nothing.csv"), "can't be read: No such file"),
+        (lambda: pw.PromptSet.from_jsonl(broken), "Line 2 of .* is no JSON"),
+    ]:
+        with pytest.raises(pw.PromptError, match=match):
+            make()
+
+
+def test_an_experiment_on_a_set():
+    result = pw.Experiment(tiny_model(), pw.PromptSet(ROWS)).sweep("resid_pre")
+    assert result.values.sizes == {"pair": 2, "layer": 4, "pos": 3}
+    assert "pw.PromptPair(" in result.code()
+
+
+def test_the_check_tells_what_fits(default_model):
+    unfit = [
+        {"clean": "The capital of France is", "corrupted": "The capital of Liechtenstein is", "answer": " Paris", "distractor": " Vaduz"},
+        {"clean": "The capital of France is", "corrupted": "The capital of Italy is", "answer": " Paris is", "distractor": " Rome"},
+    ]
+    check = pw.PromptSet([*TEXTS, *unfit]).check(default_model)
+    assert len(check.fitting) == 2
+    assert [number for number, _ in check.dropped] == [2, 3]
+    assert "has 5 tokens and the corrupted one" in check.dropped[0][1]
+    assert check.clean_accuracy == check.corrupted_accuracy == 1
+    assert check.gaps.shape == (2,)
+    assert (check.gaps > 1).all()
+    assert check.warnings == []
+    text = repr(check)
+    for words in ("2 of 4 pairs fit", "dropped 1:", "Accuracy: clean 100%", "gap: mean"):
+        assert words in text
+    expected = pw.Experiment(default_model, check.fitting).sweep("resid_pre", layers=[0], positions=[0])
+    assert check.gaps == pytest.approx((expected.clean - expected.corrupted).to_numpy(), abs=1e-3)
+    assert check.to_frame()["gap"].tolist() == check.gaps.tolist()
+
+
+def test_it_warns_where_prompts_differ_in_more_than_they_need(default_model):
+    needless = {**TEXTS[0], "clean": "Well, the capital of France is", "corrupted": "Look, the capital of Italy is"}
+    check = pw.PromptSet([needless, *TEXTS]).check(default_model)
+    (warning,) = check.warnings
+    assert warning.startswith("1 of 3 pairs differ in more than they need; pair 0")
+    random = {**TEXTS[0], "corrupted": "Green ideas sleep furiously somewhere"}
+    check = pw.PromptSet([random]).check(default_model)
+    assert "5 of its 5 tokens differ" in check.warnings[-1]
+    backwards = {**TEXTS[0], "answer": " Rome", "distractor": " Paris"}
+    assert "no gap to recover" in pw.PromptSet([backwards]).check(default_model).warnings[0]
+
+
+def test_no_pair_fits(default_model):
+    rows = [{**row, "answer": " Constantinople the great"} for row in TEXTS]
+    with pytest.raises(pw.PromptError, match=r"None of the 2 pairs fits SmolLM2.*it has to be one"):
+        pw.PromptSet(rows).check(default_model)
+    with pytest.raises(pw.PromptError, match="None of the 0 pairs"):
+        pw.PromptSet([]).check(default_model)
