@@ -158,7 +158,7 @@ def test_what_can_not_be_aligned():
         ({}, "align='diff'"),
         ({"align": "dif"}, "align='dif' is not known"),
         ({"align": "roles"}, "the pair has no roles"),
-        ({"align": [3, 4]}, r"no list of \(clean, corrupted\) spans"),
+        ({"align": [[3], [4]]}, r"no list of \(clean, corrupted\) spans"),
         ({"align": [([2], [12])]}, "position 12"),
         ({"align": "diff", "roles": {"subject": "Paris"}}, "the prompt is given as token ids"),
     ]:
@@ -181,5 +181,5 @@ def test_texts_are_found_as_whole_words(default_model):
     assert [experiment.pair.corrupted_tokens[p] for p in corrupted] == [" the", " Netherlands"]
     result = experiment.sweep("resid_pre", positions=["subject"])
     assert float(result.recovery.sel(layer=0, role="subject")) > 0.5
-    second = pw.Experiment(default_model, pw.PromptPair("the other, the one", "the other, no one", " a", " b", roles={"the": ("the", 1)}))
+    second = pw.Experiment(default_model, pw.PromptPair("the other, the one", "the other, the two", " a", " b", roles={"the": ("the", 1)}))
     assert second.pair.roles["the"][0] == (3,)

@@ -103,7 +103,7 @@ def test_it_warns_where_prompts_differ_in_more_than_they_need(default_model):
     check = pw.PromptSet([needless, *TEXTS]).check(default_model)
     (warning,) = check.warnings
     assert warning.startswith("1 of 3 pairs differ in more than they need; pair 0")
-    random = {**TEXTS[0], "corrupted": "Green ideas sleep furiously somewhere"}
+    random = {**TEXTS[0], "corrupted": "Green ideas sleep very badly"}
     check = pw.PromptSet([random]).check(default_model)
     assert "5 of its 5 tokens differ" in check.warnings[-1]
     backwards = {**TEXTS[0], "answer": " Rome", "distractor": " Paris"}

@@ -29,9 +29,7 @@ def test_p_values_are_those_of_scipy(alternative):
     x = np.random.default_rng(3).normal(0.4, 1, (9, 5))
     p, exact = sign_flip_p(x, alternative=alternative)
     assert exact
-    expected = stats.permutation_test(
-        (x,), np.mean, permutation_type="samples", n_resamples=10_000, alternative=alternative
-    )
+    expected = stats.permutation_test((x,), np.mean, permutation_type="samples", n_resamples=10_000, alternative=alternative)
     np.testing.assert_allclose(p, expected.pvalue, atol=1e-12)
 
 

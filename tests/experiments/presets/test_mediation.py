@@ -104,9 +104,7 @@ def test_neurons(model, measured):
         every = list(range(here.shape[-1]))
         whole = odds(hf, X, with_neurons(hf, layer, there, every)) / base - 1
         together = measured["neuron_layers"].values.sel(pair=0, effect="indirect", layer=layer)
-        assert float(together) == pytest.approx(
-            whole, abs=1e-3 * max(1, abs(whole))
-        )
+        assert float(together) == pytest.approx(whole, abs=1e-3 * max(1, abs(whole)))
 
 
 def test_heads_by_their_patterns(model, measured):
