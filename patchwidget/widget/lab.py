@@ -23,6 +23,7 @@ from .script import code_of_view
 from .selection import as_cells
 from .session import Session
 
+
 class PatchLab(LiveWidget):
     """Activation patching to click on: a grid of recovery that fills by itself, and what is behind each of its cells.
 

@@ -40,6 +40,9 @@ class LiveWidget(anywidget.AnyWidget):
         PatchError: the front end has not been built.
     """
 
+    _esm: Path | str = ""
+    _css: Path | str = ""
+
     stored = traitlets.Any(None, allow_none=True, read_only=True).tag(sync=True)
 
     _publisher: Publisher | None = None
