@@ -30,7 +30,7 @@ from .sweep import Estimate, Sweep, run_through
 
 @dataclass(frozen=True, eq=False)
 class AttentionRow:
-    """Where one head looks from one position: float32 [T] post-softmax attention in the clean and in the corrupted run."""
+    """Where one head looks: float32 post-softmax attention in the clean and in the corrupted run, [T] from one position or [T, T] from each."""
 
     clean: np.ndarray
     corrupted: np.ndarray
@@ -263,8 +263,8 @@ class Experiment(Runs):
         """
         return patch_path(self, nodes, source=source)
 
-    def attention(self, layer: int, head: int, pos: int) -> AttentionRow:
-        """One row of a head's attention in both runs: from position `pos` to every position.
+    def attention(self, layer: int, head: int, pos: int | None = None) -> AttentionRow:
+        """One row of a head's attention in both runs, from position `pos` to every position; or without it the whole pattern.
 
         Raises:
             SiteError: no such layer, head or position.
@@ -272,13 +272,11 @@ class Experiment(Runs):
         """
         find_tap(self.model, "resid_pre", layer)
         shorter = min(self.pair.length_of(run) for run in ("clean", "corrupted"))
-        for value, size, what in [(head, self.model.n_heads, "Head"), (pos, shorter, "Position")]:
+        for value, size, what in [(head, self.model.n_heads, "Head"), (0 if pos is None else pos, shorter, "Position")]:
             if not 0 <= value < size:
                 raise SiteError(f"{what} {value} does not exist: there are 0 to {size - 1}.", "Choose one of these.")
-        rows = {
-            name: attention_pattern(self.model, self.recording(name), layer)[head, pos].cpu().numpy() for name in ("clean", "corrupted")
-        }
-        return AttentionRow(rows["clean"], rows["corrupted"])
+        whole = {name: attention_pattern(self.model, self.recording(name), layer)[head].cpu().numpy() for name in ("clean", "corrupted")}
+        return AttentionRow(*(whole[name] if pos is None else whole[name][pos] for name in ("clean", "corrupted")))
 
     def _cells(self, plan: Plan, source: Source) -> Iterator[Cell | None]:
         """One cell per place, in C order: pairs first."""
