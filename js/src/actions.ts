@@ -21,6 +21,11 @@ export interface Actions {
   cancel(view: View): void;
 }
 
+/** Whether there is a kernel to ask: else what is known is all there is. */
+export function asksKernel({ link }: LabState): boolean {
+  return link !== "stored" && link !== "lost";
+}
+
 interface Port {
   request(question: Question): void;
   cancel(id: string): void;
@@ -39,7 +44,7 @@ export function knownAnswer({ views }: LabState, view: View, index: number | nul
 }
 
 export function makeActions(holder: Holder, port: () => Port | null): Actions {
-  const live = () => holder.state.link !== "stored";
+  const live = () => asksKernel(holder.state);
   const request = (method: string, params: Record<string, unknown>) => {
     if (live()) port()?.request({ method, params });
   };

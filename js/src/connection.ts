@@ -15,7 +15,7 @@ const SILENCE_MS = 3000;
 
 const lost: Problem = {
   message: "The kernel is gone: it was shut down or has been restarted.",
-  hint: "What was measured stays on view here. To go on, run this again:",
+  hint: "What was measured stays on view here. To go on, run the cell again, or this:",
 };
 
 /** Sends one message; throws when the connection is closed. */

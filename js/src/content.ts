@@ -45,13 +45,13 @@ export function createPaneContent() {
       middle: comparing === "difference" ? 0 : unpatched(view.direction),
       unit: comparing === "difference" ? "difference of recovery" : "recovery",
       grid: {
-        sheet: shown,
+        sheet: comparing === "difference" && pinned ? { ...shown, title: differenceTitle(state, view, pinned) } : shown,
         limit: ui.limits[key] ?? auto(seen.effect),
         chosen: chosenIn(state, ui, view),
         selected:
           ui.dragged?.view === view.id ? new Set(ui.dragged.indices) : selected(view, state.selection?.cells ?? []),
         visited: visited(state.views, view),
-        ring: ui.marks[view.id] ?? null,
+        ring: state.lab?.teach ? (ui.marks[view.id] ?? null) : null,
         strongCols: differing(state, view),
         strongRow: markedRow(view),
         ranked: ui.ranked,
@@ -60,6 +60,13 @@ export function createPaneContent() {
       },
     };
   };
+}
+
+/** "Difference to resid_pre": the pinned grid by what is another there. */
+function differenceTitle({ lab }: LabState, view: GridView, pinned: GridView): string {
+  const others = (["site", "metric", "direction"] as const).filter((name) => view[name] !== pinned[name]);
+  const pair = view.pair === pinned.pair ? [] : [lab?.pairs[pinned.pair]?.label ?? "another pair"];
+  return `Difference to ${[...others.map((name) => pinned[name]), ...pair].join(", ") || pinned.title}`;
 }
 
 export function limitKey(view: GridView, comparing: Comparing | null): string {

@@ -1,7 +1,7 @@
 /** Grids as sheets to be drawn: as they are, as the difference of two, and with their values hidden. */
 import { cellOf } from "./cells";
 import { compact, fixed, signed } from "./format";
-import { type Axis, codeOf, isTokens, KINDS, type Kind, kindAt, type Sheet } from "./grid/sheet";
+import { type Axis, codeOf, isTokens, type Kind, kindAt, type Sheet } from "./grid/sheet";
 import type { AttentionView, GridView } from "./messages";
 import type { WireAxis } from "./protocol";
 import { visible } from "./tokens";
@@ -183,5 +183,3 @@ function tokenName(axis: string): string {
 export function axisName(axis: string): string {
   return { kv_head: "key-value head", site: "part" }[axis] ?? axis;
 }
-
-export const kindNames: readonly string[] = KINDS;

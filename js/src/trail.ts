@@ -1,6 +1,6 @@
 /** The way down: at each view the cell that was chosen, and what can be asked there.  Pure. */
 
-import { knownAnswer } from "./actions";
+import { asksKernel, knownAnswer } from "./actions";
 import { canonical } from "./canonical";
 import { cellOf, questionOf, stepsAt } from "./cells";
 import { chosenIn, isHidden, metricLabel } from "./content";
@@ -36,7 +36,7 @@ export function trail(state: LabState, ui: UiState): TrailLine[] {
     const next = below(path, view);
     const steps = stepsAt(view, index).flatMap((step) => {
       const question = canonical(questionOf(view, index, step));
-      const known = state.link !== "stored" || knownAnswer(state, view, index, step) !== null;
+      const known = asksKernel(state) || knownAnswer(state, view, index, step) !== null;
       // what has been offered further up need not be offered again
       if (offered.has(question) || !known) return [];
       offered.add(question);

@@ -47,6 +47,20 @@ describe("SVG", () => {
     expect((draw().match(/<rect/g) ?? []).length).toBeGreaterThanOrEqual(6);
   });
 
+  it("of a list has its strongest, one under the other", () => {
+    const recovery = Float32Array.from({ length: 300 }, (_, i) => (i === 77 ? -0.9 : i / 1000));
+    const axes = {
+      rows: { axis: "layer", size: 1, labels: null, values: [3] },
+      cols: { axis: "neuron", size: 300, labels: null, values: null },
+    };
+    const cells = { recovery, values: recovery, state: new Uint8Array(300).fill(1) };
+    const list = sheetOf(mainGrid({ ...axes, cells }), "logit difference");
+    const svg = toSvg({ sheet: list, title: "Neurons", caption: "", limit: 1, middle: 0, theme });
+    const texts = [...parse(svg).querySelectorAll("text")].map((text) => text.textContent);
+    expect(texts.slice(1, 3)).toEqual(["neuron 77: −0.900", "neuron 299: 0.299"]);
+    expect((svg.match(/<rect/g) ?? []).length).toBeLessThan(50);
+  });
+
   it("asks for nothing from elsewhere", () => {
     expect(draw().replace("http://www.w3.org/2000/svg", "")).not.toMatch(/https?:|url\((?!#)/);
   });

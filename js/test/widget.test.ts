@@ -376,6 +376,9 @@ describe("trouble", () => {
     expect(part(el, "error").textContent).toContain("kernel is gone");
     expect(part(el, "rerun").textContent).toBe("lab = pw.PatchLab(model, pair)");
     expect((part(el, "run") as HTMLButtonElement).disabled || part(el, "run").hidden).toBe(true);
+    const count = sent.length;
+    press(focusCell(el, "grid"), "Enter");
+    expect(sent).toHaveLength(count);
   });
 });
 

@@ -1,7 +1,8 @@
 /** A grid as an SVG picture of its own, with title, labels, legend and the signs of its cells. */
 import { compact } from "../format";
+import { byStrength } from "../grid/order";
 import { fillOf } from "../grid/paint";
-import { isTokens, kindAt, type Sheet } from "../grid/sheet";
+import { isList, isTokens, kindAt, listAxis, type Sheet } from "../grid/sheet";
 import type { Theme } from "../theme";
 import { visible } from "../tokens";
 
@@ -18,16 +19,17 @@ export interface SvgContent {
 const [TOP, GAP, FONT] = [34, 1, 11];
 /** Glyphs are about this wide. */
 const GLYPH = 6.6;
-/** Of a long list only the strongest are drawn. */
-const MOST_ROWS = 200;
+/** Of a list only the strongest are drawn. */
+const MOST_ITEMS = 40;
 
-export function toSvg(content: SvgContent): string {
+export function toSvg(whole: SvgContent): string {
+  const content = isList(whole.sheet) ? { ...whole, sheet: strongest(whole.sheet) } : whole;
   const { sheet, theme } = content;
   const { rows, cols } = sheet;
-  const drawn = Math.min(rows.size, MOST_ROWS);
+  const drawn = rows.size;
   const labels = (axis: Sheet["rows"], count: number) => Array.from({ length: count }, (_, i) => text(axis, i));
   const [rowLabels, colLabels] = [labels(rows, drawn), labels(cols, cols.size)];
-  const [w, h] = [clamp(700 / cols.size, 6, 40), clamp(420 / drawn, 8, 28)];
+  const [w, h] = [clamp(700 / cols.size, 6, 40), clamp(420 / drawn, content === whole ? 8 : 16, 28)];
   const left = 16 + Math.max(...rowLabels.map((label) => label.length)) * GLYPH;
   const slanted = isTokens(cols.axis);
   const below = slanted ? Math.max(...colLabels.map((label) => label.length)) * GLYPH * 0.85 + 14 : 22;
@@ -67,6 +69,24 @@ export function toSvg(content: SvgContent): string {
     words(16, height - 8, content.caption, theme.muted, "start"),
     "</svg>",
   ].join("");
+}
+
+/** The strongest of a list, one under the other. */
+function strongest(sheet: Sheet): Sheet {
+  const { rowAt } = byStrength(sheet.effect);
+  const chosen = Array.from({ length: Math.min(MOST_ITEMS, sheet.effect.length) }, (_, line) => rowAt(line));
+  const along = listAxis(sheet);
+  const label = (i: number) => {
+    const index = chosen[i] as number;
+    return `${along.axis} ${along.label(index)}: ${sheet.tip(index).numbers[0]?.[1] ?? ""}`;
+  };
+  return {
+    ...sheet,
+    rows: { axis: "item", size: chosen.length, label },
+    cols: { axis: "", size: 1, label: () => "" },
+    effect: Float32Array.from(chosen, (index) => sheet.effect[index] as number),
+    kinds: Uint8Array.from(chosen, (index) => sheet.kinds[index] as number),
+  };
 }
 
 function legend({ theme, limit, middle }: SvgContent, x: number, y: number): string[] {

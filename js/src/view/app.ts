@@ -83,7 +83,7 @@ export function mountApp(host: HTMLElement, store: Store<LabState>, actions: Act
     toolbar.show(state);
     setText(note, noteText(state));
     toggle(note, noteText(state) !== "");
-    problem.show(state.problems.page, state.link === "lost" ? (state.lab?.rerun ?? null) : null);
+    problem.show(state.problems.page, state.link === "lost" ? rerunLine(state) : null);
     main.show(state);
     detail.show(state);
     history.show(state, ui.state);
@@ -99,6 +99,11 @@ export function mountApp(host: HTMLElement, store: Store<LabState>, actions: Act
   ui.subscribe(soon, signal);
   signal.addEventListener("abort", () => root.remove(), { once: true });
   show();
+}
+
+/** The line that brings the lab back, or else the code of the picture on view. */
+function rerunLine({ lab, views, current }: LabState): string | null {
+  return lab?.rerun ?? (shownAt(views, current).main?.code || null);
 }
 
 function noteText({ lab, link }: LabState): string {

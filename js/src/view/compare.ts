@@ -11,7 +11,7 @@ import { h, setText, toggle } from "./dom";
 import { createSegments } from "./segments";
 
 export function createCompare(prefix: string, actions: Pick<Actions, "pin">, ui: Store<UiState>, signal: AbortSignal) {
-  const pin = h("button", { type: "button", class: "pw-quiet", "data-pw": `${prefix}pin` });
+  const pin = h("button", { class: "pw-quiet", "data-pw": `${prefix}pin` });
   const segments = createSegments<Comparing>(
     "what to see",
     [
@@ -23,7 +23,6 @@ export function createCompare(prefix: string, actions: Pick<Actions, "pin">, ui:
     signal,
   );
   const rank = h("button", {
-    type: "button",
     class: "pw-quiet",
     "data-pw": `${prefix}rank`,
     title: "the order of the list",

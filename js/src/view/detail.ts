@@ -44,7 +44,7 @@ export function createDetail(deps: Deps, toMain: () => void, signal: AbortSignal
   );
   const crumb = h("nav", { class: "pw-crumb", "data-pw": "crumb", "aria-label": "the way here" });
   const status = h("span", { class: "pw-status", "data-pw": "detail-status" });
-  const cancel = h("button", { type: "button", class: "pw-quiet", "data-pw": "detail-cancel" }, "Cancel");
+  const cancel = h("button", { class: "pw-quiet", "data-pw": "detail-cancel" }, "Cancel");
   const { progress, showBar } = createBar("detail-progress", "cells of the detail measured");
   const selection = createSelection(actions, signal);
   const steps = createSteps(actions, signal);
@@ -124,9 +124,7 @@ function trailOf(parts: { id: string; text: string }[]): Node[] {
   return parts.map(({ id, text }, i) => {
     const last = i === parts.length - 1;
     const words = h("bdi", {}, text);
-    const item = last
-      ? h("b", { "aria-current": "page" }, words)
-      : h("button", { type: "button", "data-view": id }, words);
+    const item = last ? h("b", { "aria-current": "page" }, words) : h("button", { "data-view": id }, words);
     return i === 0 ? item : h("span", {}, h("span", { class: "pw-separator", "aria-hidden": "true" }, "›"), item);
   });
 }

@@ -3,13 +3,14 @@
 type Child = Node | string | null | undefined | false;
 type Attributes = Record<string, string | number | boolean | undefined>;
 
-/** `h("b", { class: "pw-x", "data-pw": "y" }, "text")`; attributes that are false or undefined are left out. */
+/** `h("b", { class: "pw-x", "data-pw": "y" }, "text")`; attributes that are false or undefined are left out.  Buttons submit nothing. */
 export function h<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   attributes: Attributes = {},
   ...children: Child[]
 ): HTMLElementTagNameMap[K] {
   const element = document.createElement(tag);
+  if (element instanceof HTMLButtonElement) element.type = "button";
   for (const [name, value] of Object.entries(attributes)) {
     if (value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : String(value));
   }

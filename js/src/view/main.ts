@@ -41,9 +41,9 @@ export function createMain(deps: Deps, opened: (by: By) => void, leave: () => bo
     focus: () => pane.focus(),
     show(state: LabState): void {
       const { main } = shownAt(state.views, state.current);
-      setText(heading, main?.title ?? "");
       element.style.setProperty("--pw-cells", String((main?.cols.size ?? 14) * 30));
       pane.show(state, main, state.problems.main);
+      setText(heading, pane.title());
     },
   };
 }

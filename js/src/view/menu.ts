@@ -19,7 +19,6 @@ export function createMenu(
   const button = h(
     "button",
     {
-      type: "button",
       class: "pw-quiet",
       "aria-haspopup": "menu",
       "aria-expanded": "false",
@@ -48,9 +47,7 @@ export function createMenu(
   };
   const fill = memo((names: string[][]) => {
     list.replaceChildren(
-      ...names.map(([pw, words]) =>
-        h("button", { type: "button", role: "menuitem", tabindex: -1, "data-pw": pw }, words),
-      ),
+      ...names.map(([pw, words]) => h("button", { role: "menuitem", tabindex: -1, "data-pw": pw }, words)),
     );
   });
   const set = (next: readonly Command[]) => {

@@ -74,6 +74,8 @@ export function createPane({ prefix, maxCellWidth, onOpen, onLeave }: PaneOption
 
   return {
     grid,
+    /** What is drawn, by name. */
+    title: () => content?.grid.sheet.title ?? "",
     legend: legend.element,
     checks: checks.line,
     /** Above the grid: what went wrong. */

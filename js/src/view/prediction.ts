@@ -10,7 +10,7 @@ import { h, setText, toggle } from "./dom";
 
 export function createPrediction(signal: AbortSignal, again: () => void) {
   const text = h("span", { role: "status" });
-  const retry = h("button", { type: "button", class: "pw-quiet" }, "Hide again");
+  const retry = h("button", { class: "pw-quiet" }, "Hide again");
   retry.addEventListener("click", again, { signal });
   const element = h("p", { class: "pw-prediction", "data-pw": "prediction" }, text, retry);
 

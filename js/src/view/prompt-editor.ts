@@ -24,7 +24,7 @@ export function createPromptEditor(actions: EditorActions, signal: AbortSignal) 
   const fields = each(field);
   const errors = each(() => h("p", { class: "pw-field-error", role: "alert", hidden: true }));
   const button = (name: string, text: string, title: string) =>
-    h("button", { type: "button", "data-pw": name, title, class: name === "edit-apply" ? "pw-primary" : "" }, text);
+    h("button", { "data-pw": name, title, class: name === "edit-apply" ? "pw-primary" : "" }, text);
   const apply = button("edit-apply", "Measure", "measure these prompts (Enter; Shift+Enter is a new line)");
   const close = button("edit-close", "Close", "go back to the prompts as they were (Escape)");
   const top = createTopTokens((run, choice) => choose(run, choice), signal);

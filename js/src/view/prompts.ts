@@ -15,11 +15,7 @@ export function createPrompts(actions: PromptActions, signal: AbortSignal) {
   const roles = { answer: token("answer"), distractor: token("distractor") };
   const values = { clean: h("b", { class: "pw-baseline" }), corrupted: h("b", { class: "pw-baseline" }) };
   const next = createTopTokens(null, signal);
-  const edit = h(
-    "button",
-    { type: "button", class: "pw-quiet", "data-pw": "edit", title: "edit the prompts ( / )" },
-    "Edit",
-  );
+  const edit = h("button", { class: "pw-quiet", "data-pw": "edit", title: "edit the prompts ( / )" }, "Edit");
   const line = (run: "clean" | "corrupted", role: "answer" | "distractor") => [
     h("span", { class: "pw-role" }, role),
     roles[role],
@@ -119,7 +115,7 @@ function accepted({ open, views }: LabState): boolean {
 }
 
 function token(role: string): HTMLButtonElement {
-  return h("button", { type: "button", class: "pw-role-token", title: `choose the ${role}` });
+  return h("button", { class: "pw-role-token", title: `choose the ${role}` });
 }
 
 function clickedRun(event: Event): FieldName {

@@ -14,7 +14,7 @@ export function createSegments<T extends string>(
   signal: AbortSignal,
 ) {
   const buttons = segments.map(({ name, text, title }) =>
-    h("button", { type: "button", "data-name": name, title, "aria-pressed": "false" }, text),
+    h("button", { "data-name": name, title, "aria-pressed": "false" }, text),
   );
   const element = h("span", { class: "pw-segments", role: "group", "aria-label": label }, ...buttons);
   buttons.forEach((button, i) => {

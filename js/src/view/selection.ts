@@ -10,7 +10,7 @@ import { h, memo, toggle } from "./dom";
 const MOST = 6;
 
 export function createSelection(actions: Pick<Actions, "select">, signal: AbortSignal) {
-  const clear = h("button", { type: "button", class: "pw-quiet", "data-pw": "select-none" }, "Clear");
+  const clear = h("button", { class: "pw-quiet", "data-pw": "select-none" }, "Clear");
   clear.addEventListener("click", () => actions.select([]), { signal });
   const body = h("div", { class: "pw-selection-body" });
   const title = h("b");
@@ -58,9 +58,9 @@ function contents(
     .map((patch, i) => h("li", {}, h("bdi", {}, patchText(patch, tokens)), effect(parts?.[i])));
   return [
     h(
-      "dl",
+      "div",
       { class: "pw-effects" },
-      ...rows.flatMap(([name, value, style]) => [h("dt", {}, name), h("dd", { class: style }, number(value))]),
+      ...rows.flatMap(([name, value, style]) => [h("span", {}, name), h("span", { class: style }, number(value))]),
     ),
     h(
       "ol",

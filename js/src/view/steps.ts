@@ -40,7 +40,6 @@ function line({ place, value, steps }: TrailLine, at: number): HTMLElement {
     h(
       "button",
       {
-        type: "button",
         class: "pw-step",
         "data-step": step.method,
         "data-line": at,

@@ -14,8 +14,7 @@ export function createToolbar(actions: Pick<Actions, "set" | "sweep" | "cancel" 
   const direction = createSelect("direction", "direction", (value) => actions.set({ direction: value }), signal);
   const { progress, showBar } = createBar("progress", "cells measured");
   const status = h("span", { class: "pw-status", "data-pw": "status" });
-  const button = (name: string, text: string, title: string) =>
-    h("button", { type: "button", "data-pw": name, title }, text);
+  const button = (name: string, text: string, title: string) => h("button", { "data-pw": name, title }, text);
   const teach = button("teach", "Predict first", "hide the values until a cell has been marked");
   teach.classList.add("pw-quiet");
   const run = button("run", "Run", "measure the grid again");
@@ -51,7 +50,7 @@ export function createToolbar(actions: Pick<Actions, "set" | "sweep" | "cancel" 
         teaching = lab.teach;
         teach.setAttribute("aria-pressed", String(teaching));
       }
-      for (const menu of [pairs, site, metric, direction]) menu.enable(link === "live" || link === "stored");
+      for (const menu of [pairs, site, metric, direction]) menu.enable(link !== "connecting");
       setText(status, progressText(state, "main"));
       const isBusy = busy(state, "main") && link !== "stored";
       showBar(main?.done ?? 0, main?.total ?? 0, isBusy);

@@ -32,7 +32,7 @@ export function createTopTokens(choose: ((run: Run, choice: TopChoice) => void) 
       ];
       const style = `--p:${token.probability}`;
       const item = choose
-        ? h("button", { type: "button", class: "pw-chip", style }, ...parts)
+        ? h("button", { class: "pw-chip", style }, ...parts)
         : h("span", { class: "pw-chip", style }, ...parts);
       choices.set(item, [run, token]);
       return h("li", {}, item);
