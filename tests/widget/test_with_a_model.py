@@ -74,3 +74,59 @@ def test_a_metric_that_breaks_is_told_on_the_page(open_lab, model, pair, caplog)
     (error,) = [message for message in page.messages if message["type"] == "error"]
     assert "LookupError: looked in vain" in error["message"]
     assert "in metric" in caplog.text
+
+
+def test_without_a_position_the_whole_pattern_is_shown(shown, model, pair):
+    lab, page = shown
+    page.hello()
+    view = page.over(page.request("attention", layer=2, head=1, pos=None))["open"]
+    assert lab.wait(timeout=60.0)
+    pattern = pw.Experiment(model, pair).attention(2, 1)
+    assert view["clean"].reshape(5, 5) == pytest.approx(pattern.clean, abs=1e-6)
+    np.testing.assert_allclose(view["corrupted"].reshape(5, 5).sum(1), 1, atol=1e-5)
+
+
+def test_every_question_gives_what_the_experiment_gives(shown, model, pair):
+    lab, page = shown
+    page.hello()
+    experiment = pw.Experiment(model, pair)
+    neurons = page.over(page.request("neurons", layer=1, pos=3))["open"]
+    expected = experiment.sweep("mlp_post", layers=[1], positions=[3]).values.to_numpy()
+    np.testing.assert_allclose(neurons["values"], expected.ravel(), atol=1e-5)
+    heads = page.over(page.request("positions", site="q", layer=1))["open"]
+    expected = experiment.sweep("q", layers=[1]).values.to_numpy()[0].T
+    np.testing.assert_allclose(heads["values"].reshape(expected.shape), expected, atol=1e-5)
+    parts = page.over(page.request("parts", layer=2, head=1))["open"]
+    for row, site in enumerate(parts["rows"]["values"]):
+        expected = experiment.sweep(site, layers=[2], heads=[1]).values.to_numpy().ravel()
+        np.testing.assert_allclose(parts["values"].reshape(5, 5)[row], expected, atol=1e-5)
+    entries = page.over(page.request("entries", layer=2, head=1))["open"]
+    expected = experiment.sweep("pattern", layers=[2], heads=[1], positions="entries").values.to_numpy().ravel()
+    np.testing.assert_allclose(entries["values"], expected, atol=1e-5)
+    paths = page.over(page.request("paths", layer=2, head=1, site="q"))["open"]["values"].reshape(2, 3)
+    receiver = pw.Node("q", layer=2, head=1)
+    heads, mlps = (experiment.paths(receiver=receiver, senders=senders, progress=False).values.to_numpy() for senders in ("z", "mlp_out"))
+    np.testing.assert_allclose(paths[:, :2], heads[:2], atol=1e-5)
+    np.testing.assert_allclose(paths[:, 2], mlps[:2], atol=1e-5)
+    assert lab.wait(timeout=60.0)
+
+
+def test_the_code_of_what_is_shown_computes_it_again(shown, model, pair):
+    lab, page = shown
+    page.hello()
+    for method, params in {
+        "heads": {"site": "z", "pos": 3},
+        "parts": {"layer": 2, "head": 1},
+        "paths": {"layer": 2, "head": 1, "site": "v"},
+    }.items():
+        view = page.over(page.request(method, **params))["open"]
+        lines = [line for line in lab.code().splitlines() if not line.startswith(("model =", "result.plot"))]
+        names = {"model": model}
+        exec("\n".join(lines), names)
+        found = names.get("result")
+        if found is not None:
+            np.testing.assert_allclose(view["values"], found.values.to_numpy().ravel(), atol=1e-5)
+    assert names["mlps"].values.shape == (3,)
+    lab.selection = [pw.Patch("z", layer=1, head=0)]
+    assert "joint = exp.patch([pw.Patch(site='z', layer=1, head=0)])" in lab.code()
+    assert lab.wait(timeout=60.0)
