@@ -30,11 +30,12 @@ from .sites import Tap
 class Seed:
     """A metric's gradient with respect to some tensor, divided by `scale` so that float16 can hold what follows from it.
 
-    Where `scale` is 0 the metric has no gradient: it moves with no logit, as a rank does not.
+    Where `scale` is 0 the metric has no gradient: it moves with no logit, as a rank does not. `value` is the metric itself.
     """
 
     gradient: Tensor
     scale: float
+    value: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,15 +148,15 @@ def _logit_seeds(measure: Measure, logits: Tensor, *, whole: bool) -> list[Seed]
             raise
         raise MetricError("The metric has no gradient: it leaves torch on its way.", "Compute it with torch's functions.") from error
     if not values.requires_grad:
-        return [Seed(torch.zeros_like(logits), 0.0) for _ in values]
+        return [Seed(torch.zeros_like(logits), 0.0, float(value)) for value in values]
     gradients = [torch.autograd.grad(value, leaf, retain_graph=True)[0] for value in values]
     sizes = [float(gradient.abs().max()) for gradient in gradients]
-    return [Seed(gradient / (size or 1.0), size) for gradient, size in zip(gradients, sizes, strict=True)]
+    return [Seed(g / (size or 1.0), size, float(value.detach())) for g, size, value in zip(gradients, sizes, values, strict=True)]
 
 
 def _carried(logits: Tensor, leaf: Tensor, seed: Seed) -> Seed:
     (gradient,) = torch.autograd.grad(logits, [leaf], seed.gradient, retain_graph=True)
-    return Seed(gradient, seed.scale)
+    return replace(seed, gradient=gradient)
 
 
 def _replace_embedding(model: Model, leaf: Tensor, hooks: Hooks) -> None:

@@ -131,7 +131,7 @@ def _passes(
 ) -> Generator[tuple[list[Seed], Iterable[SiteGradients]], None, None]:
     """The metrics' seeds and the gradients at all places, for each run in which gradients are taken."""
     model, measure, base = runs.model, runs.measures[pair], runs.recording(runs.base, pair=pair)
-    by_block = _goes_by_block(runs, pair) and all(layer >= 0 for _, layer in places)
+    by_block = goes_by_block(runs, pair) and all(layer >= 0 for _, layer in places)
     if drop and not by_block:
         raise PatchError(f"GradDrop can't be used here: {model.name} can't be run block by block.", "Use grad_drop=False, or method='atp'.")
     sites: dict[str, list[int]] = {}
@@ -149,7 +149,7 @@ def _passes(
             yield seeds, gradients
 
 
-def _goes_by_block(runs: Runs, pair: int) -> bool:
+def goes_by_block(runs: Runs, pair: int) -> bool:
     """Whether the metrics can be computed from the residual stream after the last block, as the packed executor does."""
     model, measure, base = runs.model, runs.measures[pair], runs.recording(runs.base, pair=pair)
     if not model.has_blocks or model.anatomy.tail is None:

@@ -16,6 +16,8 @@ from patchwidget.errors import PatchError, SiteError
 from .attribution import Method, estimate_cells
 from .checkpoint import Checkpoint, fingerprint
 from .code import code_of
+from .direction import optimal_direction
+from .interaction import Interaction, check_apart, combined, name_patches
 from .layout import Layout
 from .nodes import Node
 from .patches import Patch
@@ -24,7 +26,9 @@ from .paths import patch_path, patch_paths
 from .plan import Choices, Plan, Positions, make_plan
 from .result import PatchResult
 from .runs import Runs
+from .search import SearchResult, search
 from .sources import Source, as_recorded, describe_source, patchable, values_of
+from .steering.vector import SteeringVector
 from .sweep import Estimate, Sweep, run_through
 
 
@@ -207,6 +211,76 @@ class Experiment(Runs):
             Cell(tuple(edit for patch in several for edit in self._patch_edits(patch, i)), i) for i in range(len(self.pairs))
         ]
         return run_through(Sweep(self, layout, lambda: cells, executor), site, progress=False)
+
+    def search(self, budget: int = 500, *, threshold: float = 0.02, method: str = "atp", seed: int = 0) -> SearchResult:
+        """Look for what matters with few exact cells: layers, then positions, then heads and neurons of what matters.
+
+        A layer's attention and its MLP are patched as wholes; of those whose exact effect reaches the threshold each position is a candidate, and of
+        the attention and the MLP there each head and each neuron. Within a level cells are computed in the order of their estimates, down to
+        the threshold. Each level may spend an equal share of what is left of the budget, a tenth of it on a sample of the cells whose
+        estimate is below the threshold, so that one knows how far the estimate can be trusted there.
+
+        Args:
+            budget: how many exact cells may be computed (each pair counts).
+            threshold: the size of effect, as a fraction of the gap between the two runs, that matters.
+            method: of the estimates (see `attribute`).
+            seed: of the samples.
+
+        Returns:
+            A SearchResult: `.found`, `.cells`, and `.levels` with what was not looked at and the estimate's error.
+
+        Raises:
+            MetricError: the metric has no gradient.
+            PatchError: there is no gap between the runs, or the budget or threshold is too small.
+        """
+        return search(self, self._patch_edits, budget, threshold, Method.of(method), seed)
+
+    def interaction(self, patches: Sequence[Patch], *, names: Sequence[str] | None = None, executor: str = "auto") -> Interaction:
+        """Whether patches work together or are redundant: the effect of each, of each two, and of all, in one pass.
+
+        Args:
+            patches: two or more, of different activations.
+            names: what to call them; by default what they are, such as "z 9.6".
+
+        Returns:
+            An Interaction: `.single`, `.joint`, `.synergy` (joint minus the sum of the single effects), `.all`, `.to_frame()`, `.plot()`.
+
+        Raises:
+            SiteError: a patch names something that does not exist in this model.
+            PatchError: fewer than two patches, or two that replace the same activation.
+        """
+        named, groups = name_patches(patches, names), combined(len(patches))
+        cells: list[Cell | None] = []
+        for i in range(len(self.pairs)):
+            edits = [self._patch_edits(patch, i) for patch in patches]
+            check_apart(named, edits)
+            cells += [Cell(tuple(edit for number in group for edit in edits[number]), i) for group in groups]
+        site = "+".join(dict.fromkeys(patch.site for patch in patches))
+        labels = [" + ".join(named[number] for number in group) for group in groups]
+        layout = Layout.of(self, site, {"patches": labels}, {"patches": list(patches)})
+        return Interaction.of(named, run_through(Sweep(self, layout, lambda: cells, executor), site, progress=False))
+
+    def optimal_direction(self, layer: int, pos: int, *, steps: int = 30, norm: float | None = None) -> SteeringVector:
+        """The vector of a given length that, added to the residual stream at one place, moves the metric most towards the source run.
+
+        Found by gradient ascent on the sphere of that length: from the gradient of the base run on, each step turns the vector towards the gradient
+        where it is, and a step that makes it worse is tried again half as long. It is a local optimum. Over several pairs, of the mean metric.
+
+        Args:
+            layer, pos: where, at resid_pre.
+            steps: at most so many.
+            norm: L2 length; by default how far the two runs lie apart there, so that it compares with what a patch does.
+
+        Returns:
+            A SteeringVector; its `provenance["curve"]` has the metric before the first step and after each.
+
+        Raises:
+            SiteError: no such layer or position.
+            MetricError: nothing that is added there moves the metric.
+            PatchError: no norm was given and both runs are the same there.
+            ModelError: the model can't be run block by block.
+        """
+        return optimal_direction(self, layer, pos, steps, norm)
 
     def paths(
         self,

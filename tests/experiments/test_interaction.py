@@ -1,0 +1,96 @@
+"""Effects of patches alone and together, against joint patches by themselves."""
+
+import numpy as np
+import pytest
+
+import patchwidget as pw
+from tests.zoo import CLEAN, telling_pair, tiny_experiment, tiny_model
+
+PATCHES = [pw.Patch("z", 1, head=2), pw.Patch("mlp_out", 2, pos=7), pw.Patch("attn_out", 3), pw.Patch("z", 1, head=3)]
+
+
+def test_every_effect_is_that_of_the_joint_patch():
+    experiment = tiny_experiment()
+    found = experiment.interaction(PATCHES)
+    alone = [float(experiment.patch(patch).effect) for patch in PATCHES]
+    np.testing.assert_allclose(found.single, alone, atol=1e-5)
+    np.testing.assert_allclose(np.diag(found.joint), alone, atol=1e-5)
+    for i in range(4):
+        for j in range(i):
+            together = float(experiment.patch([PATCHES[i], PATCHES[j]]).effect)
+            assert float(found.joint[i, j]) == float(found.joint[j, i]) == pytest.approx(together, abs=1e-5)
+            for pair in ((i, j), (j, i)):
+                assert float(found.synergy[pair]) == pytest.approx(together - alone[i] - alone[j], abs=1e-5)
+    assert np.isnan(np.diag(found.synergy)).all()
+    whole = float(experiment.patch(PATCHES).effect)
+    assert found.all == pytest.approx(whole, abs=1e-5)
+    assert found.all_synergy == pytest.approx(whole - sum(alone), abs=1e-5)
+    assert abs(found.all_synergy) > 1e-3
+    assert found.result.ok
+    assert len(found.result.checks) == 4
+
+
+def test_it_is_one_packed_pass(monkeypatch):
+    from patchwidget.engine.packed import PackedExecutor
+
+    experiment, walks, walk = tiny_experiment(), [], PackedExecutor._walk
+    monkeypatch.setattr(PackedExecutor, "_walk", lambda self, plans: walks.append(len(plans)) or walk(self, plans))
+    experiment.interaction(PATCHES)
+    assert walks == [4 + 6 + 1 + 2]  # and the proofs
+
+
+def test_two_patches_that_do_the_same_are_redundant_and_those_that_need_each_other_synergic():
+    """The last block's residual stream entering and leaving it; and the two halves of what is needed there."""
+    experiment = tiny_experiment()
+    redundant = experiment.interaction([pw.Patch("resid_pre", 3), pw.Patch("resid_post", 3)], names=["before", "after"])
+    assert redundant.single.values == pytest.approx([1, 1], abs=1e-4)
+    assert redundant.all == pytest.approx(1, abs=1e-4)
+    assert float(redundant.synergy.sel(patch="before", other="after")) == redundant.all_synergy == pytest.approx(-1, abs=1e-4)
+    assert list(redundant.to_frame()["patches"]) == ["before", "after", "before + after"]
+
+
+def test_the_table_the_picture_and_the_names():
+    found = tiny_experiment().interaction(
+        [*PATCHES, pw.Patch("mlp_post", 1, pos=7, neuron=3), pw.Patch("mlp_post", 1, pos=7, neuron=[4, 5])]
+    )
+    assert found.names == ["z 1.2", "mlp_out 2 @7", "attn_out 3", "z 1.3", "mlp_post 1.3 @7", "mlp_post 1.4+5 @7"]
+    frame = found.to_frame()
+    assert list(frame["n"]) == [1] * 6 + [2] * 15 + [6]
+    assert frame["synergy"].isna().sum() == 6
+    assert frame["synergy"].iloc[-1] == pytest.approx(found.all_synergy)
+    assert len(found.plot().data[0]["z"]) == 6
+    assert repr(found).startswith("Interaction(6 patches, logit_diff: together")
+    again = tiny_experiment().interaction(
+        [pw.Patch("z", 1, head=1, source_pos=4, pos=7), pw.Patch("z", 1, head=1, source_pos=5, pos=[7], operator="add")]
+    )
+    assert again.names == ["z 1.1 @7 #1", "z 1.1 @7 #2"]
+
+
+def test_several_pairs():
+    model = tiny_model("mistral")
+    experiment = pw.Experiment(
+        model, [telling_pair(model), telling_pair(model, CLEAN[:8], [*CLEAN[:3], 44, *CLEAN[4:8]])], ["logit_diff", "prob"]
+    )
+    found = experiment.interaction(PATCHES[:2])
+    assert found.result.values.dims == ("pair", "patches")
+    assert found.all == pytest.approx(float(experiment.patch(PATCHES[:2]).mean().effect), abs=1e-5)
+    assert "prob" in found.result.others
+
+
+def test_bad_interactions():
+    experiment = tiny_experiment()
+    for patches, names, match in [
+        ([], None, "between patches, and there is 0"),
+        (PATCHES[:1], None, "between patches, and there is 1"),
+        (PATCHES[:2], ["a"], "not one for each of 2"),
+        (PATCHES[:2], ["a", "a"], "not one for each of 2"),
+        ([pw.Patch("z", 1), pw.Patch("z", 1, head=2, pos=7)], None, "both replace z of layer 1 at position 7"),
+        (
+            [pw.Patch("pattern", 1, head=0, pos=7, src_pos=[3, 4]), pw.Patch("pattern", 1, head=0, pos=7, src_pos=4)],
+            None,
+            "both replace pattern",
+        ),
+        ([pw.Patch("z", 9), pw.Patch("z", 1)], None, "Layer 9 does not exist"),
+    ]:
+        with pytest.raises(pw.PatchError, match=match):
+            experiment.interaction(patches, names=names)
