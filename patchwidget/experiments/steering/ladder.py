@@ -75,7 +75,7 @@ def make_ladder(
     steer: Any,
     strengths: Iterable[float],
     *,
-    tokens: Sequence[str | int] | None = None,
+    tokens: Sequence[str | int] | int | None = None,
     k: int = 10,
     vary: int = 0,
     chat: bool = False,
@@ -91,7 +91,8 @@ def make_ladder(
         prompt: one prompt, as in `Model.generate`.
         steer: a Steer or a vector, or several.
         strengths: finite numbers. They take the place of the steer's own.
-        tokens: which tokens' probabilities to follow: texts of one token each, or ids. The likeliest at any strength if not given.
+        tokens: which tokens' probabilities to follow: texts of one token each, or ids; or a number, for all that are among so many likeliest
+            at any strength or without steering. Those that are the likeliest at any strength if not given, eight at most.
         k: how many likeliest tokens to keep at each strength.
         vary: which of several steers the strengths are for; the others keep theirs.
         executor: "auto", "packed" or "hooked".
@@ -122,7 +123,10 @@ def make_ladder(
     log_probs = _log_probs(runs, name, [cell(strength) for strength in strengths])
     base = runs.recording(runs.base).logits[-1].log_softmax(-1).cpu()
     top = [_top(model, row, k) for row in log_probs]
-    followed = [_token(model, token) for token in tokens] if tokens is not None else _likeliest(log_probs, base)
+    if tokens is None:
+        followed = _likeliest(log_probs, base)[:8]
+    else:
+        followed = _likeliest(log_probs, base, tokens) if isinstance(tokens, int) else [_token(model, token) for token in tokens]
     coords = {"token": [model.token_text(token) for token in followed], "id": ("token", followed)}
     probabilities = log_probs[:, followed].exp().numpy()
     return Ladder(
@@ -153,11 +157,11 @@ def _top(model: Model, log_probs: Tensor, k: int) -> list[tuple[str, float]]:
     return [(model.token_text(int(token)), math.exp(float(value))) for token, value in zip(best.indices, best.values, strict=True)]
 
 
-def _likeliest(log_probs: Tensor, base: Tensor, most: int = 8) -> list[int]:
-    """The tokens that are likeliest at some strength, and without steering; those with the highest probability anywhere first."""
+def _likeliest(log_probs: Tensor, base: Tensor, among: int = 1) -> list[int]:
+    """The tokens that are among the likeliest at some strength, or without steering; those with the highest probability anywhere first."""
     every = torch.cat([base[None], log_probs])
-    tokens = every.argmax(-1).unique()
-    return tokens[every[:, tokens].amax(0).argsort(descending=True)][:most].tolist()
+    tokens = every.topk(min(among, every.shape[-1])).indices.unique()
+    return tokens[every[:, tokens].amax(0).argsort(descending=True)].tolist()
 
 
 def _token(model: Model, token: str | int) -> int:

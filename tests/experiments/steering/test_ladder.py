@@ -131,3 +131,12 @@ def test_what_is_refused():
         model.ladder([CLEAN, CLEAN], vector, [1.0])
     with pytest.raises(PromptError, match="Token 99 does not exist"):
         model.ladder(CLEAN, vector, [1.0], tokens=[99])
+
+
+def test_a_number_of_tokens_follows_all_that_are_among_so_many_likeliest():
+    model = tiny_model("llama")
+    ladder = model.ladder(CLEAN, Steer(vector_for(model)), STRENGTHS, tokens=3)
+    texts = {text for top in [*ladder.top, ladder.base_top] for text, _ in top[:3]}
+    assert {model.token_text(int(token)) for token in ladder.probabilities["id"].to_numpy()} == texts
+    highest = np.maximum(ladder.probabilities.to_numpy().max(0), ladder.base_probabilities.to_numpy())
+    assert (np.diff(highest) <= 0).all()
