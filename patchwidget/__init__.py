@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from .experiments.patches import Patch
     from .experiments.presets.causal_trace import causal_trace
     from .experiments.presets.directions import both_directions
+    from .experiments.presets.head_roles import head_roles
     from .experiments.presets.mediation import mediation
+    from .experiments.presets.movers import find_movers
     from .experiments.prompts import PromptPair
     from .experiments.promptset import PromptSet
     from .experiments.result import PatchResult
@@ -53,6 +55,8 @@ __all__ = [
     "both_directions",
     "causal_trace",
     "compare",
+    "find_movers",
+    "head_roles",
     "load",
     "mediation",
     "open_result",
@@ -79,6 +83,8 @@ _HOME = {
     "both_directions": "experiments.presets.directions",
     "causal_trace": "experiments.presets.causal_trace",
     "compare": "experiments.compare",
+    "find_movers": "experiments.presets.movers",
+    "head_roles": "experiments.presets.head_roles",
     "mediation": "experiments.presets.mediation",
     "open_result": "experiments.files",
     "tasks": "experiments.tasks",

@@ -1,0 +1,123 @@
+"""What each attention head does by itself, measured on this model: where it attends, and what it copies."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from patchwidget.engine.access import on_read, on_write
+from patchwidget.engine.attention import attention_pattern
+from patchwidget.engine.readout import read_logits
+from patchwidget.engine.recording import record
+from patchwidget.engine.sites import find_tap
+from patchwidget.errors import PromptError
+from patchwidget.experiments.prompts import PromptPair, TokenPair, tokenize_pair
+from patchwidget.experiments.tasks import induction
+from patchwidget.models.hooks import Hooks
+from patchwidget.models.model import Model
+
+AMONG = 5  # a token counts as copied if it is among so many likeliest ones
+
+
+def head_roles(model: Model, task: Sequence[PromptPair], *, length: int = 20, samples: int = 4, seed: int = 0) -> xr.Dataset:
+    """Scores of every head for the roles of the IOI circuit (Wang et al. 2022, section 3 and appendices), from 0 to 1.
+
+    Args:
+        task: pairs with the roles IO, S1, S2 and END, as `pw.tasks.ioi` gives them; their clean prompts are looked at.
+        length, samples, seed: of the repeated random tokens on which induction, duplicate-token and previous-token heads are told.
+
+    Returns:
+        A Dataset over (layer, head). Mean attention, over the prompts: attention_to_io and attention_to_s (from END to IO and to S1 or S2; name
+        movers look at IO), s_inhibition (from END to S2). Over repeated random tokens, from each token of the second time: induction (to the
+        token after the same one), duplicate_token (to the same one), previous_token (to the one before). From the weights: copy_score, the
+        share of names that are among the five likeliest tokens when the head attends to the name alone (its value as the head reads it from the
+        residual stream after the first block, through output projection, final norm and unembedding), and negative_copy_score, with the
+        sign turned. name_mover is attention_to_io times copy_score.
+
+    Raises:
+        PromptError: the prompts lack a role.
+        ModelError: the model's attention can't be read.
+    """
+    pairs = [tokenize_pair(model, pair) for pair in task]
+    missing = {"IO", "S1", "S2", "END"} - set.intersection(*(set(pair.roles) for pair in pairs)) if pairs else {"IO"}
+    if missing:
+        raise PromptError(
+            f"The prompts lack the roles {', '.join(sorted(missing))}.", "Use pw.tasks.ioi(model), or name them in PromptPair."
+        )
+    scores = {
+        "attention_to_io": _mean_attention(model, pairs, lambda pair: [(_at(pair, "END"), _at(pair, "IO"))]),
+        "attention_to_s": _mean_attention(
+            model, pairs, lambda pair: [(_at(pair, "END"), _at(pair, "S1")), (_at(pair, "END"), _at(pair, "S2"))], together=True
+        ),
+        "s_inhibition": _mean_attention(model, pairs, lambda pair: [(_at(pair, "END"), _at(pair, "S2"))]),
+    }
+    repeated = [tokenize_pair(model, pair) for pair in induction(model, samples, seed=seed, length=length)]
+    for name, back in (("induction", length - 1), ("duplicate_token", length), ("previous_token", 1)):
+        scores[name] = _mean_attention(
+            model, repeated, lambda pair, back=back: [(i, i - back) for i in range(pair.length - length + 1, pair.length)]
+        )
+    scores["copy_score"], scores["negative_copy_score"] = copy_scores(model, [(pair.clean, _at(pair, "IO")) for pair in pairs])
+    scores["name_mover"] = scores["attention_to_io"] * scores["copy_score"]
+    coords = {"layer": range(model.n_layers), "head": range(model.n_heads)}
+    return xr.Dataset({name: (("layer", "head"), found) for name, found in scores.items()}, coords)
+
+
+@torch.no_grad()
+def copy_scores(model: Model, places: Sequence[tuple[Sequence[int], int]], among: int = AMONG) -> tuple[np.ndarray, np.ndarray]:
+    """How often each head makes the token likely that it attends to, and how often unlikely: [layers, heads] each.
+
+    A head that attends to one position alone passes that position's value on; a prompt of one token is just that case, so each block is given
+    the residual stream of the name as its only token, and what its heads put out is read.
+
+    Args:
+        places: prompts and a position in each.
+    """
+    entering = torch.stack([record(model, list(tokens)).resid[1][position] for tokens, position in places])
+    names = torch.tensor([tokens[position] for tokens, position in places], device=model.device)
+    heads: dict[int, Tensor] = {}
+    with model.lock, Hooks() as hooks:
+        for layer in range(model.n_layers):
+            on_write(hooks, find_tap(model, "resid_pre", layer), lambda rows: rows.copy_(entering.to(rows)))
+            on_read(hooks, find_tap(model, "z", layer), lambda rows, layer=layer: heads.update({layer: rows.clone()}))
+        model.logits_at(names[:, None], (0,))
+    found = np.zeros((2, model.n_layers, model.n_heads))
+    for layer, z in heads.items():
+        written = _written_by_each(model, layer, z)
+        for i, sign in enumerate((1, -1)):
+            logits = read_logits(model, sign * written.flatten(0, 1)).unflatten(0, written.shape[:2])
+            best = logits.topk(among, dim=-1).indices
+            found[i, layer] = (best == names[None, :, None]).any(-1).float().mean(1).cpu().numpy()
+    return found[0], found[1]
+
+
+def _written_by_each(model: Model, layer: int, z: Tensor) -> Tensor:
+    """What each head alone adds to the residual stream, without the bias: z [rows, heads, d_head] -> [heads, rows, d_model]."""
+    projection = model.anatomy.blocks[layer].o_proj
+    if projection is None:
+        raise LookupError(f"layer {layer} has no output projection")
+    alone = torch.zeros(z.shape[1], *z.shape, dtype=z.dtype, device=z.device)
+    for head in range(z.shape[1]):
+        alone[head, :, head] = z[:, head]
+    flat = alone.flatten(-2)
+    return projection(flat) - projection(torch.zeros_like(flat[:1, :1]))
+
+
+def _mean_attention(
+    model: Model, pairs: Sequence[TokenPair], entries: Callable[[TokenPair], list[tuple[int, int]]], *, together: bool = False
+) -> np.ndarray:
+    """Mean attention at some (destination, source) entries of each clean prompt, [layers, heads]; `together`: of their sum."""
+    total = np.zeros((model.n_layers, model.n_heads))
+    for pair in pairs:
+        recording = record(model, pair.clean)
+        chosen = entries(pair)
+        for layer in range(model.n_layers):
+            pattern = attention_pattern(model, recording, layer)
+            values = torch.stack([pattern[:, dest, src] for dest, src in chosen])
+            total[layer] += (values.sum(0) if together else values.mean(0)).cpu().numpy()
+    return total / len(pairs)
+
+
+def _at(pair: TokenPair, role: str) -> int:
+    return pair.roles[role][0][-1]
