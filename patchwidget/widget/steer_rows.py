@@ -1,0 +1,191 @@
+"""What a steering panel holds: vectors, and rows that apply them."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from patchwidget.errors import PatchError
+from patchwidget.experiments.steering.steer import UNITS, Steer
+from patchwidget.experiments.steering.vector import SteeringVector
+
+from .protocol import Message
+
+ALL_LAYERS = -1
+RUNGS = 41
+
+POSITIONS: Mapping[str, tuple[Any, str, str]] = {
+    "all": ("all", "all tokens", "at every token, of the prompt and of what is generated"),
+    "prompt": ("prompt", "the prompt", "at the prompt's tokens only"),
+    "last": ((-1, None), "last token on", "from the prompt's last token on: that is where the first new token is chosen"),
+    "generated": (
+        "generated",
+        "generated",
+        "at what is generated only: the first new token is chosen before that, so its probabilities stay as they are",
+    ),
+    "first": ("first 3", "first 3", "at the first three tokens of the prompt"),
+}
+"""name -> the rule as `Steer` takes it, in a word or two, in a sentence"""
+
+
+class FieldError(PatchError):
+    """A PatchError that belongs under a field of the page."""
+
+    def __init__(self, field: str, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.field = field
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A vector to choose.
+
+    Attributes:
+        vector: as it is applied.
+        code: the Python that makes it, as `vector`; `{layer}` stands for the layer.
+        note: what is to be known of it, such as that it was made on other weights; "" mostly.
+    """
+
+    id: str
+    name: str
+    vector: SteeringVector
+    code: str
+    note: str = ""
+
+    def descriptor(self) -> Message:
+        vector = self.vector
+        layers = f"layer {vector.layers[0]}" if len(vector.layers) == 1 else f"layers {vector.layers[0]} to {vector.layers[-1]}"
+        return {"id": self.id, "name": self.name, "about": f"{vector.method}, {vector.site}, {layers}", "note": self.note}
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A vector as it is applied. `layer` None: at all layers of the vector. `rule`: a name of POSITIONS, or "own": the given Steer's `positions`."""
+
+    id: str
+    source: Source
+    layer: int | None
+    strength: float = 1.0
+    rule: str = "all"
+    unit: str = "absolute"
+    on: bool = True
+    given: Steer | None = field(default=None)
+
+    @property
+    def positions(self) -> Any:
+        return self.given.positions if self.rule == "own" and self.given else POSITIONS[self.rule][0]
+
+    def steer(self, strength: float | None = None) -> Steer:
+        """As scripts have it."""
+        return Steer(
+            self.source.vector,
+            self.strength if strength is None else strength,
+            self.layer,
+            self.positions,
+            self.given.operator if self.given else "add",
+            self.unit,
+            self.given.schedule if self.given else None,
+        )
+
+    @property
+    def norm(self) -> float | None:
+        """What strength 1 is in units of the residual stream's median norm; of several layers the first's. None while that is not known."""
+        vector = self.source.vector
+        layer = vector.layers[0] if self.layer is None else self.layer
+        if self.unit == "residual norm":
+            return 1.0
+        known = vector.residual_norms.get(layer)
+        source = layer if layer in vector.vectors else vector.layers[0]
+        return vector.norm(source) / known if known else None
+
+    @property
+    def limit(self) -> float:
+        """The largest strength of the slider: about twice the residual stream's norm, and never less than the strength at hand."""
+        usual = 2 / self.norm if self.norm else 4.0
+        return round_up(max(usual * 0.999, abs(self.strength)))
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """All that a ladder of this row depends on, but the strength."""
+        return (self.id, self.source.id, self.layer, self.rule, self.unit, self.limit)
+
+    def strengths(self) -> list[float]:
+        """The rungs of its ladder, fine around 0."""
+        places = np.linspace(-1, 1, RUNGS)
+        return [float(strength) for strength in self.limit * np.sign(places) * places**2]
+
+    def changed(self, n_layers: int, changes: Message) -> "Row":
+        """With other settings, as the page names them; FieldError where one can't be."""
+        row = replace(self, **{name: changes[name] for name in ("on", "strength") if changes.get(name) is not None})
+        if changes.get("layer") is not None:
+            if changes["layer"] not in row.layers(n_layers):
+                raise FieldError(
+                    "layer", f"This vector can't be applied at layer {changes['layer']}.", f"Choose one of {row.layers(n_layers)}."
+                )
+            row = replace(row, layer=None if changes["layer"] == ALL_LAYERS else changes["layer"])
+        if changes.get("positions") is not None:
+            if changes["positions"] not in row.rules():
+                raise FieldError("row", f"There are no positions {changes['positions']!r}.", f"Choose one of {', '.join(row.rules())}.")
+            row = replace(row, rule=changes["positions"])
+        if changes.get("unit") not in (None, row.unit):
+            row = _in_unit(row, changes["unit"], keep=changes.get("strength") is None)
+        row.steer()
+        return row
+
+    def layers(self, n_layers: int) -> list[int]:
+        """Where it can be applied."""
+        own = self.source.vector.layers
+        return list(range(n_layers)) if len(own) == 1 else [*([ALL_LAYERS] if self.given else []), *own]
+
+    def rules(self) -> dict[str, tuple[Any, str, str]]:
+        own = {"own": (None, f"{self.given.positions}", "as the Steer has it that was given")} if self.given and self._is_own else {}
+        return own | dict(POSITIONS)
+
+    @property
+    def _is_own(self) -> bool:
+        return self.given is not None and self.given.positions not in [rule for rule, _, _ in POSITIONS.values()]
+
+    def descriptor(self, n_layers: int, ladder: str | None) -> Message:
+        return {
+            "id": self.id,
+            "vector": self.source.id,
+            "layer": ALL_LAYERS if self.layer is None else self.layer,
+            "layers": self.layers(n_layers),
+            "positions": self.rule,
+            "rules": [{"name": name, "label": label, "text": text} for name, (_, label, text) in self.rules().items()],
+            "unit": self.unit,
+            "strength": self.strength,
+            "limit": self.limit,
+            "norm": self.norm,
+            "ladder": ladder,
+            "on": self.on,
+            "note": self.source.note or (POSITIONS["generated"][2].capitalize() + "." if self.rule == "generated" else ""),
+        }
+
+
+def first_row(name: str, source: Source, given: Steer | None, layer: int | None = None) -> Row:
+    """How a vector is applied at first: as it was given, or at its layer (the middle one of several) with strength 1."""
+    if given is None:
+        own = source.vector.layers
+        return Row(name, source, own[len(own) // 2] if layer is None else layer)
+    known = [rule for rule, (positions, _, _) in POSITIONS.items() if positions == given.positions]
+    layers = [given.layers] if isinstance(given.layers, int) else list(given.layers or source.vector.layers)
+    return Row(name, source, layers[0] if len(layers) == 1 else None, given.strength, known[0] if known else "own", given.unit, given=given)
+
+
+def _in_unit(row: Row, unit: str, *, keep: bool) -> Row:
+    """In another unit; with `keep` as strong as before."""
+    if unit not in UNITS:
+        raise FieldError("row", f"There is no unit {unit!r}.", f"Use one of {', '.join(UNITS)}.")
+    new = replace(row, unit=unit)
+    if row.norm is None or new.norm is None:
+        raise FieldError("row", "The residual stream's norm is not known yet.", "Wait for the first numbers, then choose the unit.")
+    return replace(new, strength=float(f"{row.strength * row.norm / new.norm:.3g}")) if keep else new
+
+
+def round_up(value: float) -> float:
+    """The next of 1, 2, 3, 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(value)) if value > 0 else 1.0
+    return next(step * power for step in (1, 2, 3, 5, 10) if step * power >= value * (1 - 1e-9))

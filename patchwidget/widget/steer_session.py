@@ -1,0 +1,401 @@
+"""What is true of a steering panel: its settings, ladders and texts. Messages to the page are made here, from the truth while it holds still."""
+
+import hashlib
+import itertools
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from patchwidget.errors import PatchError
+from patchwidget.experiments.steering.extract import METHODS
+from patchwidget.experiments.steering.generation import read_prompts
+from patchwidget.experiments.steering.steer import UNITS, Steer
+
+from . import steer_messages
+from .descriptors import describe_error
+from .protocol import Message
+from .steer_code import code_of
+from .steer_rows import FieldError, Row, Source, first_row
+
+LIKELIEST, MOST_TOKENS = 8, 96
+"""A ladder follows the tokens that are among so many likeliest at any strength, and at most so many of them."""
+
+_METHODS = {
+    "mean_diff": ("difference of means", "mean of the positive minus mean of the negative examples, at their last token"),
+    "pca": ("principal direction", "first principal direction of the pairs' differences (line by line)"),
+    "caa": ("contrastive (CAA)", "mean difference over pairs at the last token in which they differ"),
+    "actadd": ("by position (ActAdd)", "the difference of one pair at each position"),
+    "logistic": ("probe (logistic)", "the normal of a logistic-regression probe"),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What texts are made with. `prompt`: as it was given; `tokens`: its token ids."""
+
+    prompt: Any
+    tokens: tuple[int, ...]
+    seed: int = 0
+    temperature: float = 0.0
+    length: int = 40
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A ladder to compute: of `row`, which is the `vary`-th of `steers`, after the prompt. `tokens`: which to follow, or among how many likeliest."""
+
+    row: Row
+    key: str
+    steers: list[Steer]
+    vary: int
+    strengths: list[float]
+    tokens: Any
+    prompt: tuple[int, ...]
+
+
+@dataclass
+class Text:
+    """One of the two texts. `key` is of what it was written for."""
+
+    side: str
+    key: str
+    pieces: list[str] = field(default_factory=list)
+    status: str = "writing"
+    damage: Message | None = None
+    problem: tuple[str, str] | None = None
+
+    def descriptor(self) -> Message:
+        message, hint = self.problem or (None, None)
+        return {
+            "side": self.side,
+            "key": self.key,
+            "pieces": list(self.pieces),
+            "status": self.status,
+            "damage": self.damage,
+            "message": message,
+            "hint": hint,
+        }
+
+
+class SteerSession:
+    """The settings, ladders and texts of one panel; safe in any thread.
+
+    Jobs ask what is still wanting (`wanted_ladder`, `wanted_texts`) before each step, so the newest settings win without anyone being told.
+
+    Attributes:
+        name: the panel's id.
+        post: sends a message to the page.
+    """
+
+    def __init__(self, model: Any, settings: Settings, chat: bool, waits: str | None, post: Callable[[Message], Any]) -> None:
+        self.model, self.chat, self._waits, self.post, self.name = model, chat, waits, post, ""
+        self._lock = threading.RLock()
+        self._settings = settings
+        self._numbers = itertools.count(1)
+        self._sources: dict[str, Source] = {}
+        self._rows: dict[str, Row] = {}
+        self._current: str | None = None
+        self._ladders: dict[str, Message] = {}
+        self._grids: dict[str, Message] = {}
+        self._texts: dict[str, Text] = {}
+        self._round = 0
+        self._failed: set[str] = set()
+        self._closed = False
+
+    # ---- what is asked
+
+    def set(self, request: str | None, **changes: Any) -> None:
+        """Other settings of the texts, or another row at hand; FieldError where one can't be."""
+        with self._lock:
+            given = {name: value for name, value in changes.items() if value is not None}
+            if "current" in given:
+                self._current = self._row(given.pop("current")).id
+            self._settings = checked(self.model, replace(self._settings, **given), chat=self.chat)
+            self._changed(request)
+
+    def row(self, request: str | None, row: str, vector: str | None = None, **changes: Any) -> None:
+        """Change how a vector is applied, or which; FieldError where that can't be."""
+        with self._lock:
+            old = self._row(row)
+            if vector is not None and vector != old.source.id:
+                old = replace(first_row(old.id, self._source(vector), None), strength=old.strength, on=old.on)
+            self._rows[row] = old.changed(self.model.n_layers, changes)
+            self._current = row
+            self._changed(request)
+
+    def add(self, request: str | None, vector: str, given: Steer | None = None, layer: int | None = None) -> None:
+        """One more row."""
+        with self._lock:
+            name = f"r{next(self._numbers)}"
+            self._rows[name] = first_row(name, self._source(vector), given, layer)
+            self._current = name
+            self._changed(request)
+
+    def remove(self, request: str | None, row: str) -> None:
+        with self._lock:
+            del self._rows[self._row(row).id]
+            for ladders in (self._ladders, self._grids):
+                ladders.pop(row, None)
+            self._current = next(iter(self._rows), None) if self._current == row else self._current
+            self._changed(request)
+
+    def add_source(self, source: Source) -> str:
+        """A vector to choose; its id. Weights have been compared by now: they need not be at every step."""
+        vector = source.vector
+        quiet = replace(vector, provenance={name: about for name, about in vector.provenance.items() if name != "weights"})
+        with self._lock:
+            name = f"v{next(self._numbers)}"
+            self._sources[name] = replace(source, id=name, vector=quiet)
+            return name
+
+    def write(self, request: str | None) -> None:
+        """Both texts anew."""
+        with self._lock:
+            self._round += 1
+            self._changed(request)
+
+    def stop(self) -> None:
+        """Write no further; what there is stays."""
+        with self._lock:
+            for text in self._texts.values():
+                if text.status == "writing":
+                    text.status = "stopped"
+                    self._post_text(text, len(text.pieces))
+
+    def close(self) -> None:
+        """Want nothing more, and say nothing more."""
+        with self._lock:
+            self._closed = True
+            self.post = lambda _: None
+
+    # ---- how things stand
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @property
+    def settings(self) -> Settings:
+        return self._settings
+
+    @property
+    def steers(self) -> list[Steer]:
+        """What is applied now."""
+        with self._lock:
+            return [row.steer() for row in self._rows.values() if row.on]
+
+    def code(self) -> str:
+        """The lines of Python that do what the panel shows."""
+        with self._lock:
+            return code_of(self.model, self._settings, [row for row in self._rows.values() if row.on], chat=self.chat)
+
+    def post_snapshot(self) -> None:
+        """Tell the page everything."""
+        with self._lock:
+            self.post(self._snapshot())
+
+    def stored(self) -> Message | None:
+        """A snapshot that needs no kernel, with the ladder at hand only; None where there is nothing to show."""
+        with self._lock:
+            snapshot = self._snapshot()
+            ladders = [ladder for ladder in snapshot["ladders"] if ladder["row"] == self._current]
+            panel = snapshot["panel"] | {"live": False, "waits": None}
+            return snapshot | {"seq": 0, "panel": panel, "ladders": ladders} if ladders else None
+
+    # ---- what jobs ask, and bring
+
+    def sources_without_norms(self) -> list[Source]:
+        """Vectors for which the residual stream's norm is not known."""
+        with self._lock:
+            return [source for source in self._sources.values() if not source.vector.residual_norms]
+
+    def know_norms(self, source: Source, vector: Any) -> None:
+        """The same vector, knowing the norms."""
+        with self._lock:
+            new = self._sources[source.id] = replace(source, vector=vector)
+            self._rows = {name: replace(row, source=new) if row.source is source else row for name, row in self._rows.items()}
+            self.post(steer_messages.panel(self._about()))
+
+    def wanted_ladder(self) -> "Wanted | None":
+        """The ladder to be computed next, that of the row at hand first; None where all are known."""
+        with self._lock:
+            applied = [row for row in self._rows.values() if row.on]
+            for row in sorted(applied, key=lambda row: row.id != self._current):
+                key = self._ladder_key(row)
+                steers = [one.steer() for one in applied]
+                known, grid = (ladders.get(row.id) for ladders in (self._ladders, self._grids))
+                if key in self._failed or (known and known["key"] == key and _has(known["strengths"], row.strength)):
+                    continue
+                rests = grid if grid and grid["key"] == key else None
+                strengths = [row.strength] if rests else row.strengths()
+                tokens = rests["ids"] if rests else LIKELIEST
+                return Wanted(row, key, steers, applied.index(row), strengths, tokens, self._settings.tokens)
+            return None
+
+    def know_ladder(self, wanted: "Wanted", ladder: Any) -> None:
+        """A ladder has been computed, or the one strength of it on which its row rests."""
+        told = describe_ladder(wanted, ladder)
+        with self._lock:
+            row = wanted.row.id
+            if row not in self._rows:
+                return
+            if isinstance(wanted.tokens, int):
+                self._grids[row] = told
+            else:
+                told = with_rung(self._grids[row], told)
+            self._ladders[row] = told
+            self.post(steer_messages.ladder(told))
+
+    def fail_ladder(self, wanted: "Wanted", error: BaseException) -> None:
+        """A ladder can't be computed: it is not tried again until something changes."""
+        with self._lock:
+            self._failed.add(wanted.key)
+            self.post(describe_error(error, None) | {"field": "row"})
+
+    def wanted_texts(self) -> list[tuple[str, str, list[Steer], Settings]]:
+        """Texts that are not written: (side, key, steers, settings). The unsteered one is the steered one too where nothing is applied."""
+        with self._lock:
+            sides = [("base", []), ("steered", self.steers)] if not self._closed else []
+            return [
+                (side, self._text_key(side), steers, self._settings)
+                for side, steers in sides
+                if (text := self._texts.get(side)) is None or text.key != self._text_key(side) or text.status == "writing"
+            ]
+
+    def begin_text(self, side: str, key: str) -> None:
+        with self._lock:
+            text = self._texts[side] = Text(side, key)
+            self._post_text(text, 0)
+
+    def know_pieces(self, side: str, key: str, pieces: list[str]) -> None:
+        """More of a text."""
+        with self._lock:
+            text = self._texts[side]
+            if text.key == key and text.status == "writing":
+                text.pieces += pieces
+                self._post_text(text, len(text.pieces) - len(pieces))
+
+    def end_text(self, side: str, key: str, damage: Message) -> None:
+        with self._lock:
+            text = self._texts[side]
+            if text.key == key and text.status == "writing":
+                text.status, text.damage = "done", damage
+                self._post_text(text, len(text.pieces))
+
+    def fail_text(self, side: str, key: str, error: BaseException) -> None:
+        told = describe_error(error, None)
+        with self._lock:
+            text = self._texts.setdefault(side, Text(side, key))
+            text.key, text.status, text.problem = key, "failed", (told["message"], told["hint"])
+            self._post_text(text, len(text.pieces))
+
+    # ---- private
+
+    def _row(self, name: str) -> Row:
+        if name not in self._rows:
+            raise FieldError("row", "This row has been removed.", "Add one.")
+        return self._rows[name]
+
+    def _source(self, name: str) -> Source:
+        if name not in self._sources:
+            raise FieldError("vector", f"There is no vector {name!r}.", f"Choose one of {', '.join(self._sources)}.")
+        return self._sources[name]
+
+    def _changed(self, request: str | None) -> None:
+        self._failed.clear()
+        self.post(steer_messages.panel(self._about(), request))
+
+    def _post_text(self, text: Text, start: int) -> None:
+        self.post(steer_messages.text(text.descriptor(), start))
+
+    def _ladder_key(self, row: Row) -> str:
+        others = [(other.key, other.strength) for other in self._rows.values() if other.on and other is not row]
+        return _key(self._settings.tokens, row.key, others)
+
+    def _text_key(self, side: str) -> str:
+        applied = [(row.key, row.strength) for row in self._rows.values() if row.on and row.strength != 0] if side == "steered" else []
+        return _key(self._settings, self._round, applied)
+
+    def _snapshot(self) -> Message:
+        ladders = [self._ladders[name] for name in self._rows if name in self._ladders]
+        return steer_messages.hello(self._about(), ladders, [text.descriptor() for text in self._texts.values()])
+
+    def _about(self) -> Message:
+        settings, model = self._settings, self.model
+        typed = isinstance(settings.prompt, str) and model.tokenizer is not None
+        return {
+            "id": self.name,
+            "model": model.name,
+            "live": True,
+            "waits": self._waits,
+            "prompt": settings.prompt if typed else None,
+            "tokens": [model.token_text(token) for token in settings.tokens],
+            "edit": None if typed else "The prompt was not given as a text, so it can't be typed here.",
+            "rows": [row.descriptor(model.n_layers, self._ladder_key(row) if row.on else None) for row in self._rows.values()],
+            "current": self._current,
+            "vectors": [source.descriptor() for source in self._sources.values()],
+            "methods": [{"name": name, "label": _METHODS[name][0], "text": _METHODS[name][1]} for name in METHODS],
+            "units": [{"name": name, "label": name, "text": text} for name, text in UNITS.items()],
+            "layers": model.n_layers,
+            "seed": settings.seed,
+            "temperature": settings.temperature,
+            "length": settings.length,
+            "keys": {side: self._text_key(side) for side in ("base", "steered")},
+            "code": self.code(),
+        }
+
+
+def checked(model: Any, settings: Settings, *, chat: bool) -> Settings:
+    """With the prompt's tokens; FieldError where something can't be."""
+    if not 0 <= settings.temperature <= 10:
+        raise FieldError("temperature", f"The temperature is {settings.temperature:g}.", "Choose 0 (the likeliest token each time) to 10.")
+    if not 1 <= settings.length <= 1000:
+        raise FieldError("length", f"A text of {settings.length} new tokens can't be written.", "Choose 1 to 1000.")
+    if not 0 <= settings.seed < 2**63:
+        raise FieldError("seed", f"The seed is {settings.seed}.", "Choose a whole number from 0 on.")
+    try:
+        (tokens,), several = read_prompts(model, settings.prompt, chat=chat)
+    except PatchError as error:
+        raise FieldError("prompt", error.message, error.hint) from error
+    if several:
+        raise FieldError("prompt", "The panel takes one prompt, and a list was given.", "Make one panel each.")
+    context = model.context_length
+    if context is not None and len(tokens) + settings.length > context:
+        raise FieldError(
+            "length", f"{len(tokens)} tokens and {settings.length} new ones are more than {model.name} takes, {context}.", "Choose fewer."
+        )
+    return replace(settings, tokens=tuple(tokens))
+
+
+def describe_ladder(wanted: Wanted, ladder: Any) -> Message:
+    """As the page has it."""
+    followed = ladder.probabilities
+    return {
+        "row": wanted.row.id,
+        "key": wanted.key,
+        "strengths": ladder.strengths,
+        "tokens": [str(text) for text in followed["token"].to_numpy()[:MOST_TOKENS]],
+        "ids": [int(token) for token in followed["id"].to_numpy()[:MOST_TOKENS]],
+        "base": ladder.base_probabilities.to_numpy()[:MOST_TOKENS].astype(np.float32),
+        "probabilities": followed.to_numpy()[:, :MOST_TOKENS].astype(np.float32),
+        "kl": ladder.kl,
+        "executor": ladder.info["executor"],
+    }
+
+
+def with_rung(grid: Message, rung: Message) -> Message:
+    """A ladder with one strength more."""
+    place = int(np.searchsorted(grid["strengths"], rung["strengths"][0]))
+    merged = {name: np.insert(grid[name], place, rung[name][0], axis=0) for name in ("strengths", "probabilities", "kl")}
+    return grid | merged
+
+
+def _has(strengths: np.ndarray, strength: float) -> bool:
+    return bool(np.isclose(strengths, strength, rtol=1e-5, atol=1e-7).any())
+
+
+def _key(*parts: Any) -> str:
+    return hashlib.sha1(repr(parts).encode(), usedforsecurity=False).hexdigest()[:12]
