@@ -9,7 +9,8 @@ patched in and `m` the metric. The estimate of a cell's patched metric is m(base
 - "ig", integrated gradients (Sundararajan et al. 2017, arXiv:1703.01365; of activations Hanna et al. 2024, arXiv:2403.17806): the same with the
   mean of the gradients in `steps` runs that begin with x_base + alpha (x_source - x_base), where x is what enters the first block and
   alpha = (i + 1/2) / steps. For x itself the sum over all positions goes to m(source) - m(base) as steps grow. Where a model can't be run
-  block by block, x is the token embeddings (or the network's input).
+  block by block, x is the token embeddings (or the network's input). The gradients are mostly those of other runs than the one that is
+  patched: it helps where the base run's gradient is misleading, and for the many small cells "atp" is nearer (benchmarks/attribution.py).
 - "atp*", attribution patching with two repairs (Kramar et al. 2024):
   - QK fix (section 3.1), for q, k and k_per_head: the attention is computed anew with the patched queries, or with the patched keys of the cell's
     positions, and I = (pattern' - pattern) . dm/dpattern. It repairs saturated attention, whose gradient is nearly 0.
