@@ -1,6 +1,6 @@
 /** Talks to the kernel: says hello, numbers requests, notices losses and silence.  Knows no DOM. */
 import { ProtocolError } from "./errors";
-import { type FromKernel, parseMessage } from "./messages";
+import { parseMessage } from "./messages";
 import { type FromPage, type Question, VERSION } from "./protocol";
 import { asked, type LabState, type Problem, received, slotOf } from "./state";
 import type { Store } from "./store";
@@ -21,10 +21,34 @@ const lost: Problem = {
 /** Sends one message; throws when the connection is closed. */
 export type Send = (message: FromPage) => void;
 
-export class Connection {
+/** What of a state the connection itself sees to. */
+export interface Linked {
+  link: "connecting" | "live" | "lost" | "stored";
+  silent: boolean;
+  open: object;
+  problems: object;
+}
+
+/** What is said over a connection, and how it changes what the page knows. */
+export interface Talk<S, M> {
+  parse(content: unknown, buffers: readonly DataView[]): M;
+  received(state: S, message: M): S;
+  asked(state: S, request: { id: string } & Question): S;
+}
+
+type Numbered = { type: string; seq: number };
+
+export const labTalk: Talk<LabState, ReturnType<typeof parseMessage>> = {
+  parse: parseMessage,
+  received,
+  asked: (state, request) => asked(state, { ...request, slot: slotOf(request.method) }),
+};
+
+export class Connection<S extends Linked = LabState, M extends Numbered = Numbered> {
   readonly #page = `p${Math.random().toString(36).slice(2, 8)}`;
   readonly #send: Send;
-  readonly #store: Store<LabState>;
+  readonly #store: Store<S>;
+  readonly #talk: Talk<S, M>;
   readonly #now: () => number;
   #requests = 0;
   #ticks = 0;
@@ -32,9 +56,10 @@ export class Connection {
   #missing = true;
   #lastNews: number;
 
-  constructor(send: Send, store: Store<LabState>, now: () => number = () => performance.now()) {
+  constructor(send: Send, store: Store<S>, talk: Talk<S, M>, now: () => number = () => performance.now()) {
     this.#send = send;
     this.#store = store;
+    this.#talk = talk;
     this.#now = now;
     this.#lastNews = now();
   }
@@ -53,7 +78,7 @@ export class Connection {
     const request = { id: `${this.#page}-${this.#requests}`, method, params };
     this.#noteAsked();
     if (this.#deliver({ v: VERSION, type: "request", ...request })) {
-      this.#store.update((state) => asked(state, { ...request, slot: slotOf(method) }));
+      this.#store.update((state) => this.#talk.asked(state, request));
     }
   }
 
@@ -66,14 +91,14 @@ export class Connection {
     this.#store.update((state) => (state.silent ? { ...state, silent: false } : state));
     this.#read(content, buffers, (message) => {
       this.#number(message.type === "hello", message.seq);
-      this.#store.update((state) => received(state, message));
+      this.#store.update((state) => this.#talk.received(state, message));
     });
   }
 
   /** What the notebook, or a file, has kept: shown until the kernel itself answers. */
   restore(content: unknown, buffers: readonly DataView[]): void {
     if (!this.#missing) return;
-    this.#read(content, buffers, (message) => this.#store.update((state) => received(state, message)));
+    this.#read(content, buffers, (message) => this.#store.update((state) => this.#talk.received(state, message)));
   }
 
   /** The host has closed the connection. */
@@ -96,9 +121,9 @@ export class Connection {
   }
 
   /** A message that can't be read is told, and does no further harm. */
-  #read(content: unknown, buffers: readonly DataView[], take: (message: FromKernel) => void): void {
+  #read(content: unknown, buffers: readonly DataView[], take: (message: M) => void): void {
     try {
-      take(parseMessage(content, buffers));
+      take(this.#talk.parse(content, buffers));
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.#report({ message: error.message, hint: "" });

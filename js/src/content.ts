@@ -3,7 +3,7 @@ import { flatIndex, selectedIn } from "./cells";
 import { remember } from "./memo";
 import type { GridView } from "./messages";
 import { autoLimit } from "./scale";
-import { differenceOf, hiddenSheet, sheetOf, unpatched } from "./sheets";
+import { comparedBy, differenceOf, hiddenSheet, sheetOf, unpatched } from "./sheets";
 import type { LabState } from "./state";
 import { below, comparable, pathTo, visitedCells } from "./tree";
 import type { Comparing, UiState } from "./ui";
@@ -43,7 +43,7 @@ export function createPaneContent() {
       hidden,
       comparing,
       middle: comparing === "difference" ? 0 : unpatched(view.direction),
-      unit: comparing === "difference" ? "difference of recovery" : "recovery",
+      unit: comparing === "difference" && pinned ? `difference of ${comparedBy(view, pinned)}` : "recovery",
       grid: {
         sheet: comparing === "difference" && pinned ? { ...shown, title: differenceTitle(state, view, pinned) } : shown,
         limit: ui.limits[key] ?? auto(seen.effect),

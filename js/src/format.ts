@@ -27,6 +27,11 @@ export function compact(value: number, digits: number): string {
   return vanishes ? withMinus(value.toExponential(0)) : fixed(value, digits);
 }
 
+/** As `compact`, without digits that say nothing: 1 -> "1", 0.05 -> "0.05". */
+export function brief(value: number): string {
+  return compact(value, 3).replace(/\.?0+$/, "");
+}
+
 /** 0.914 -> "91%", 0.0034 -> "0.3%". */
 export function percent(probability: number): string {
   const value = 100 * probability;

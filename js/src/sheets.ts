@@ -45,10 +45,20 @@ export function sheetOf(view: GridView, metric: string): Sheet {
   return made(view, view.title, effect, kinds, numbers, (kind) => noteOf(view, kind));
 }
 
+/** What is compared of two grids: recovery, or, where one denoises and the other noises, how much the patch did in each. */
+export function comparedBy(view: GridView, other: GridView): "recovery" | "effect" {
+  return view.direction === other.direction ? "recovery" : "effect";
+}
+
 /** What `view` has more than `other`, cell by cell.  Both have the same axes. */
 export function differenceOf(view: GridView, other: GridView): Sheet {
   const [mine, theirs] = [sheetOf(view, ""), sheetOf(other, "")];
-  const effect = mine.effect.map((_, i) => recoveryAt(view, i) - recoveryAt(other, i));
+  const by = comparedBy(view, other);
+  const at = (grid: GridView, index: number) => {
+    const recovery = grid.cells?.recovery[index] ?? Number.NaN;
+    return by === "effect" && grid.direction === "noise" ? 1 - recovery : recovery;
+  };
+  const effect = mine.effect.map((_, i) => at(view, i) - at(other, i));
   const floor = Math.max(view.noise_floor ?? 0, other.noise_floor ?? 0);
   const kinds = mine.kinds.map((_, i) => {
     const both = [kindAt(mine, i), kindAt(theirs, i)];
@@ -62,15 +72,11 @@ export function differenceOf(view: GridView, other: GridView): Sheet {
     if (Number.isNaN(difference)) return [];
     return [
       ["difference", signed(difference, 3), signed(difference, 2)],
-      ["this", compact(recoveryAt(view, index), 3), fixed(recoveryAt(view, index), 2)],
-      ["pinned", compact(recoveryAt(other, index), 3), fixed(recoveryAt(other, index), 2)],
+      ["this", compact(at(view, index), 3), fixed(at(view, index), 2)],
+      ["pinned", compact(at(other, index), 3), fixed(at(other, index), 2)],
     ];
   };
   return made(view, `${view.title}: difference`, effect, kinds, numbers, (kind) => noteOf(view, kind));
-}
-
-function recoveryAt(view: GridView, index: number): number {
-  return view.cells?.recovery[index] ?? Number.NaN;
 }
 
 /** The same places, and no values: to be predicted first. */

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { Connection } from "../src/connection";
+import { Connection, labTalk } from "../src/connection";
 import type { GridView } from "../src/messages";
 import type { FromPage } from "../src/protocol";
 import { initialState, type LabState } from "../src/state";
@@ -25,6 +25,7 @@ beforeEach(() => {
   connection = new Connection(
     (message) => sent.push(message),
     store,
+    labTalk,
     () => time,
   );
 });

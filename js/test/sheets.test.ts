@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { countKinds, isList, kindAt } from "../src/grid/sheet";
 import type { AttentionView, GridView } from "../src/messages";
-import { differenceOf, hiddenSheet, kindOf, patternOf, sheetOf } from "../src/sheets";
+import { comparedBy, differenceOf, hiddenSheet, kindOf, patternOf, sheetOf } from "../src/sheets";
 import { judge } from "../src/teach";
 import { mainGrid, opened } from "./fixtures";
 
@@ -92,6 +92,14 @@ describe("the difference of two grids", () => {
       "quiet",
       "quiet",
     ]);
+  });
+
+  it("is of what the patch did where the directions are opposite", () => {
+    const noise = grid([0.2, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1], { direction: "noise" });
+    expect(comparedBy(one, noise)).toBe("effect");
+    expect(differenceOf(one, noise).effect[0]).toBeCloseTo(0.5 - 0.8);
+    expect(differenceOf(one, noise).effect[1]).toBeCloseTo(0.2);
+    expect(comparedBy(one, other)).toBe("recovery");
   });
 
   it("tells both sides", () => {

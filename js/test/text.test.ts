@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { compact, duration, fixed, percent, signed } from "../src/format";
+import { brief, compact, duration, fixed, percent, signed } from "../src/format";
 import { cut } from "../src/prompt-text";
 import { shorten, visible } from "../src/tokens";
 
@@ -54,6 +54,19 @@ describe("a prompt as it is typed", () => {
 });
 
 describe("numbers", () => {
+  it("are brief on a scale", () => {
+    expect([0, 1, -1, 0.05, 1.5, 10, 0.002, -0.998].map(brief)).toEqual([
+      "0",
+      "1",
+      "−1",
+      "0.05",
+      "1.5",
+      "10",
+      "0.002",
+      "−0.998",
+    ]);
+  });
+
   it("have a true minus, and none for zero", () => {
     expect(fixed(-1.234, 2)).toBe("−1.23");
     expect(fixed(-0.0001, 2)).toBe("0.00");

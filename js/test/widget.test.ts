@@ -326,7 +326,7 @@ describe("what is shown beside", () => {
     await answer("lab", (json) => {
       Object.assign(json.lab as object, { current: "v7", pinned: "v1", views: ["v1", "v7"], teach: false });
     });
-    expect(part(el, "legend").textContent).toContain("difference of recovery");
+    expect(part(el, "legend").textContent).toContain("difference of effect");
     expect(focusCell(el, "grid").getAttribute("aria-label")).toContain("difference");
   });
 

@@ -1,5 +1,5 @@
 /** A grid as an SVG picture of its own, with title, labels, legend and the signs of its cells. */
-import { compact } from "../format";
+import { brief } from "../format";
 import { byStrength } from "../grid/order";
 import { fillOf } from "../grid/paint";
 import { isList, isTokens, kindAt, listAxis, type Sheet } from "../grid/sheet";
@@ -90,7 +90,7 @@ function strongest(sheet: Sheet): Sheet {
 }
 
 function legend({ theme, limit, middle }: SvgContent, x: number, y: number): string[] {
-  const [low, high] = [`≤ ${compact(middle - limit, 3)}`, `≥ ${compact(middle + limit, 3)}`];
+  const [low, high] = [`≤ ${brief(middle - limit)}`, `≥ ${brief(middle + limit)}`];
   const { stops } = theme.scale;
   const colours = stops.map((c, i) => `<stop offset="${i / (stops.length - 1)}" stop-color="rgb(${c.join(",")})"/>`);
   return [

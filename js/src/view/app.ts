@@ -10,7 +10,7 @@ import { asking } from "../wording";
 import { createAnnouncer } from "./announcer";
 import type { Deps } from "./deps";
 import { createDetail } from "./detail";
-import { h, setText, toggle } from "./dom";
+import { h, hear, setText, toggle } from "./dom";
 import { createHistory } from "./history";
 import { createMain } from "./main";
 import { createProblem } from "./problem";
@@ -106,7 +106,9 @@ function rerunLine({ lab, views, current }: LabState): string | null {
   return lab?.rerun ?? (shownAt(views, current).main?.code || null);
 }
 
-function noteText({ lab, link }: LabState): string {
+function noteText({ lab, link, silent }: LabState): string {
+  if (silent && lab)
+    return "The kernel does not answer: it is busy, or it is gone. If it was shut down, run the cell again.";
   if (link === "stored")
     return "A saved picture: point at cells, and look again at what was measured. Run the cell to measure more.";
   return lab?.waits ?? "";
@@ -114,7 +116,8 @@ function noteText({ lab, link }: LabState): string {
 
 /** `/` goes to the prompts, and no key that is meant for the panel reaches the notebook. */
 function listenToRoot(root: HTMLElement, edit: () => void, signal: AbortSignal): void {
-  root.addEventListener(
+  hear(
+    root,
     "keydown",
     (event) => {
       const typing = (event.target as Element).closest("textarea, input[type=text], select") !== null;
@@ -128,7 +131,7 @@ function listenToRoot(root: HTMLElement, edit: () => void, signal: AbortSignal):
       if (own && !event.ctrlKey && !event.metaKey && event.key !== "Tab" && event.key !== "Escape")
         event.stopPropagation();
     },
-    { signal },
+    signal,
   );
 }
 

@@ -7,7 +7,7 @@ import type { LabState } from "../state";
 import type { Store } from "../store";
 import type { Comparing, UiState } from "../ui";
 import { settingText } from "../wording";
-import { h, setText, toggle } from "./dom";
+import { h, hear, setText, toggle } from "./dom";
 import { createSegments } from "./segments";
 
 export function createCompare(prefix: string, actions: Pick<Actions, "pin">, ui: Store<UiState>, signal: AbortSignal) {
@@ -27,11 +27,11 @@ export function createCompare(prefix: string, actions: Pick<Actions, "pin">, ui:
     "data-pw": `${prefix}rank`,
     title: "the order of the list",
   });
-  rank.addEventListener("click", () => ui.update((now) => ({ ...now, ranked: !now.ranked })), { signal });
+  hear(rank, "click", () => ui.update((now) => ({ ...now, ranked: !now.ranked })), signal);
   const element = h("span", { class: "pw-compare" }, rank, segments.element, pin);
   let pinned: string | null = null;
   let view: GridView | null = null;
-  pin.addEventListener("click", () => view && actions.pin(pinned === null ? view.id : null), { signal });
+  hear(pin, "click", () => view && actions.pin(pinned === null ? view.id : null), signal);
 
   return {
     element,

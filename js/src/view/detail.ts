@@ -8,7 +8,7 @@ import { pathTo, shownAt } from "../tree";
 import { asking, busy, progressText } from "../wording";
 import { createAttention } from "./attention";
 import type { Deps } from "./deps";
-import { h, memo, setText, toggle } from "./dom";
+import { h, hear, memo, setText, toggle } from "./dom";
 import { createPane } from "./pane";
 import { createPattern } from "./pattern";
 import { createSelection } from "./selection";
@@ -66,14 +66,15 @@ export function createDetail(deps: Deps, toMain: () => void, signal: AbortSignal
   );
 
   let running: GridView | null = null;
-  cancel.addEventListener("click", () => running && actions.cancel(running), { signal });
-  crumb.addEventListener(
+  hear(cancel, "click", () => running && actions.cancel(running), signal);
+  hear(
+    crumb,
     "click",
     (event) => {
       const id = (event.target as Element).closest<HTMLElement>("[data-view]")?.dataset.view;
       if (id) actions.show(id);
     },
-    { signal },
+    signal,
   );
   const showCrumbs = memo((parts: { id: string; text: string }[]) => crumb.replaceChildren(...trailOf(parts)));
 

@@ -18,6 +18,16 @@ export function h<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
+/** Hears of an event until the signal aborts. */
+export function hear<K extends keyof HTMLElementEventMap>(
+  element: HTMLElement,
+  type: K,
+  heard: (event: HTMLElementEventMap[K]) => void,
+  signal: AbortSignal,
+): void {
+  element.addEventListener(type, heard, { signal });
+}
+
 /** Sets the text only when it differs, so that selections and screen readers are left in peace. */
 export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;

@@ -1,5 +1,5 @@
 /** One paragraph on what is measured and how to read it; it can be folded away. */
-import { h, setText, toggle } from "./dom";
+import { h, hear, setText, toggle } from "./dom";
 
 export function createExplain(name: string, fold: (folded: boolean) => void, signal: AbortSignal) {
   const text = h("p");
@@ -9,7 +9,7 @@ export function createExplain(name: string, fold: (folded: boolean) => void, sig
     h("summary", {}, "How to read this"),
     text,
   );
-  element.addEventListener("toggle", () => fold(!element.open), { signal });
+  hear(element, "toggle", () => fold(!element.open), signal);
   return {
     element,
     show(content: string, folded: boolean): void {

@@ -1,6 +1,8 @@
 /** What the pointer and the keys do on a grid, told in flat indices of its cells. */
+
 import { actionOf } from "../grid/keys";
 import { between, indexAt, type Layout, nearestPlace, type Place, placeAt, type Scroll } from "../grid/layout";
+import { hear } from "./dom";
 
 export type By = "key" | "pointer";
 
@@ -35,7 +37,8 @@ const PAGE = 5;
 export function listenToKeys(cell: HTMLElement, target: GridTarget, signal: AbortSignal): void {
   /** Where a selection by Shift and arrows began. */
   let anchor: Place | null = null;
-  cell.addEventListener(
+  hear(
+    cell,
     "keydown",
     (event) => {
       const layout = target.layout();
@@ -54,7 +57,7 @@ export function listenToKeys(cell: HTMLElement, target: GridTarget, signal: Abor
       if (action.kind === "activate") target.open(indexAt(layout, at), "key");
       if (action.kind === "select") toggle(target, indexAt(layout, at));
     },
-    { signal },
+    signal,
   );
 }
 
@@ -66,7 +69,7 @@ export function listenToPointer(sight: HTMLElement, target: GridTarget, signal: 
   };
   const under = (layout: Layout, event: MouseEvent) => placeAt(layout, target.scroll(), ...inside(event));
   const on = <K extends keyof HTMLElementEventMap>(name: K, heard: (event: HTMLElementEventMap[K]) => void) =>
-    sight.addEventListener(name, heard, { signal });
+    hear(sight, name, heard, signal);
   const dragged = (layout: Layout, event: PointerEvent, final: boolean) => {
     if (!drag) return;
     const to = nearestPlace(layout, target.scroll(), ...inside(event));

@@ -15,7 +15,7 @@ import { byStrength, downwards, type Order, upwards } from "../grid/order";
 import { paintGrid } from "../grid/paint";
 import { isList, kindAt, type Sheet, type Tip } from "../grid/sheet";
 import { onResolutionChange, onThemeChange, readTheme, type Theme } from "../theme";
-import { h, place, toggle } from "./dom";
+import { h, hear, place, toggle } from "./dom";
 import { type By, listenToKeys, listenToPointer, type SelectionChange } from "./grid-input";
 
 /** A cell and a point in the page beside it. */
@@ -76,6 +76,9 @@ export class Grid {
   #cursor: number | null = null;
   #hover: number | null = null;
   #frame = 0;
+  /** The sheet on view. */
+  #drawn: string | null = null;
+  #focusDue = false;
 
   constructor(options: GridOptions, signal: AbortSignal) {
     this.#options = options;
@@ -118,8 +121,9 @@ export class Grid {
     this.#draw();
   }
 
-  /** Moves the keyboard focus to the grid's cell. */
+  /** Moves the keyboard focus to the grid's cell; a grid that has not been drawn takes it once it has. */
   focus(): void {
+    this.#focusDue = this.#drawn !== this.#content?.sheet.id;
     this.#cursorBox.focus({ preventScroll: true });
   }
 
@@ -134,8 +138,8 @@ export class Grid {
     onThemeChange(this.#canvas, recolour, signal);
     onResolutionChange(redraw, signal);
     this.#scroller.addEventListener("scroll", redraw, { signal, passive: true });
-    this.#cursorBox.addEventListener("focus", redraw, { signal });
-    this.#cursorBox.addEventListener("blur", () => this.#options.onHover(null), { signal });
+    hear(this.#cursorBox, "focus", redraw, signal);
+    hear(this.#cursorBox, "blur", () => this.#options.onHover(null), signal);
     const stop = () => {
       observer.disconnect();
       cancelAnimationFrame(this.#frame);
@@ -199,6 +203,8 @@ export class Grid {
     this.#size(layout);
     this.#describe(layout, content);
     this.#placeBoxes(layout, content);
+    this.#drawn = sheet.id;
+    if (this.#focusDue) this.focus();
     if (!context || layout.width <= 0) return;
     const ratio = this.#canvas.width / layout.width;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);

@@ -8,7 +8,7 @@ import { crumbs } from "../trail";
 import { childrenOf, roots } from "../tree";
 import type { UiState } from "../ui";
 import { settingText } from "../wording";
-import { h, toggle } from "./dom";
+import { h, hear, toggle } from "./dom";
 import { paintThumbnail } from "./thumbnail";
 
 type Node = { view: View; depth: number; text: string };
@@ -19,15 +19,17 @@ export function createHistory(actions: Pick<Actions, "show">, colours: () => The
   const items = () => [...tree.children] as HTMLElement[];
   let drawn = "";
 
-  tree.addEventListener(
+  hear(
+    tree,
     "click",
     (event) => {
       const id = (event.target as Element).closest<HTMLElement>("[role=treeitem]")?.dataset.view;
       if (id) actions.show(id);
     },
-    { signal },
+    signal,
   );
-  tree.addEventListener(
+  hear(
+    tree,
     "keydown",
     (event) => {
       const all = items();
@@ -52,7 +54,7 @@ export function createHistory(actions: Pick<Actions, "show">, colours: () => The
       if (to === undefined) all[at]?.click();
       else focusItem(all, to);
     },
-    { signal },
+    signal,
   );
 
   return {
@@ -116,7 +118,13 @@ function treeItem({ view, depth, text }: Node, state: LabState, ui: UiState, the
   const canvas = h("canvas", { class: "pw-thumbnail", width: 32, height: 20, "aria-hidden": "true" });
   const hidden = view.kind === "grid" && isHidden(state, ui, view);
   if (theme && !hidden) paintThumbnail(canvas, view, theme);
-  const notes = [signs[view.status], view.id === state.lab?.pinned ? "pinned" : ""].filter(Boolean).join(" · ");
+  const above = state.views.get(view.parent?.view ?? "");
+  const other = (["metric", "direction"] as const).filter((name) => above && above[name] !== view[name]);
+  const notes = [
+    ...other.map((name) => view[name]),
+    signs[view.status],
+    view.id === state.lab?.pinned ? "pinned" : "",
+  ].filter(Boolean);
   return h(
     "li",
     {
@@ -129,6 +137,6 @@ function treeItem({ view, depth, text }: Node, state: LabState, ui: UiState, the
     },
     canvas,
     h("bdi", { class: "pw-tree-text" }, text),
-    h("span", { class: "pw-muted" }, notes),
+    h("span", { class: "pw-muted" }, notes.join(" · ")),
   );
 }

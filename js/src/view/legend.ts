@@ -1,8 +1,8 @@
 /** What colours and signs mean, and from which effect on the end colours are used. */
-import { compact, fixed } from "../format";
+import { brief } from "../format";
 import { countKinds, type Kind, type Sheet } from "../grid/sheet";
 import { LIMITS } from "../scale";
-import { h, setText, toggle } from "./dom";
+import { h, hear, setText, toggle } from "./dom";
 
 export interface LegendActions {
   /** Null: as the data have it. */
@@ -47,8 +47,8 @@ export function createLegend(prefix: string, actions: LegendActions, signal: Abo
   detail.append(...keys.map((key) => key.element));
   const scale = h("span", { class: "pw-scale" }, h("span", { class: "pw-ramp" }), range);
   const element = h("div", { class: "pw-legend", "data-pw": `${prefix}legend` }, unit, low, scale, high, detail);
-  range.addEventListener("input", () => actions.limit(LIMITS[Number(range.value)] ?? 1), { signal });
-  range.addEventListener("dblclick", () => actions.limit(null), { signal });
+  hear(range, "input", () => actions.limit(LIMITS[Number(range.value)] ?? 1), signal);
+  hear(range, "dblclick", () => actions.limit(null), signal);
 
   return {
     element,
@@ -58,17 +58,12 @@ export function createLegend(prefix: string, actions: LegendActions, signal: Abo
       const { sheet, limit, middle } = content;
       const counts = countKinds(sheet);
       setText(unit, content.name);
-      setText(low, `≤ ${end(middle - limit)}`);
-      setText(high, `≥ ${end(middle + limit)}`);
+      setText(low, `≤ ${brief(middle - limit)}`);
+      setText(high, `≥ ${brief(middle + limit)}`);
       for (const { kind, element } of keys) toggle(element, counts[kind] > 0);
       const at = LIMITS.findIndex((one) => one >= limit - 1e-9);
       if (document.activeElement !== range || Number(range.value) !== at) range.value = String(at);
-      range.setAttribute("aria-valuetext", `${end(middle - limit)} to ${end(middle + limit)}`);
+      range.setAttribute("aria-valuetext", `${brief(middle - limit)} to ${brief(middle + limit)}`);
     },
   };
-}
-
-/** 1 -> "1", 0.05 -> "0.05" */
-function end(value: number): string {
-  return Number.isInteger(value) ? fixed(value, 0) : compact(value, 3).replace(/(\.\d*?)0+$/, "$1");
 }

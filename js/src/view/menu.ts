@@ -1,5 +1,5 @@
 /** A button with a small list of commands under it. */
-import { h, memo, toggle } from "./dom";
+import { h, hear, memo, toggle } from "./dom";
 
 export interface Command {
   /** The value of data-pw. */
@@ -56,8 +56,9 @@ export function createMenu(
   };
   set(initial);
 
-  button.addEventListener("click", () => open(Boolean(list.hidden)), { signal });
-  list.addEventListener(
+  hear(button, "click", () => open(Boolean(list.hidden)), signal);
+  hear(
+    list,
     "click",
     (event) => {
       const at = items().indexOf((event.target as Element).closest("[role=menuitem]") as HTMLElement);
@@ -65,9 +66,10 @@ export function createMenu(
       close();
       commands[at]?.run();
     },
-    { signal },
+    signal,
   );
-  element.addEventListener(
+  hear(
+    element,
     "keydown",
     (event) => {
       const shown = !list.hidden;
@@ -82,14 +84,15 @@ export function createMenu(
       event.stopPropagation();
       act();
     },
-    { signal },
+    signal,
   );
-  element.addEventListener(
+  hear(
+    element,
     "focusout",
     (event) => {
       if (!element.contains(event.relatedTarget as Node | null)) open(false);
     },
-    { signal },
+    signal,
   );
   return { element, set };
 }

@@ -6,12 +6,12 @@ import { shortPlace } from "../sheets";
 import type { LabState } from "../state";
 import { judge } from "../teach";
 import type { UiState } from "../ui";
-import { h, setText, toggle } from "./dom";
+import { h, hear, setText, toggle } from "./dom";
 
 export function createPrediction(signal: AbortSignal, again: () => void) {
   const text = h("span", { role: "status" });
   const retry = h("button", { class: "pw-quiet" }, "Hide again");
-  retry.addEventListener("click", again, { signal });
+  hear(retry, "click", again, signal);
   const element = h("p", { class: "pw-prediction", "data-pw": "prediction" }, text, retry);
 
   return {

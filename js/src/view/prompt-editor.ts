@@ -1,6 +1,6 @@
 /** Both prompts, the answer and the distractor, as they are typed. */
 import type { Baselines, FieldProblem, Lab, Preview, Prompts } from "../protocol";
-import { h, setText } from "./dom";
+import { h, hear, setText } from "./dom";
 import { createTokenField } from "./token-field";
 import { createTopTokens, type TopChoice } from "./top-tokens";
 
@@ -77,22 +77,24 @@ export function createPromptEditor(actions: EditorActions, signal: AbortSignal) 
 
   for (const name of names) {
     const { input } = fields[name];
-    input.addEventListener(
+    hear(
+      input,
       "input",
       () => {
         clearTimeout(timer);
         timer = setTimeout(ask, PAUSE_MS);
         if (name === "answer" || name === "distractor") fields[name].show([input.value], new Set());
       },
-      { signal },
+      signal,
     );
-    input.addEventListener("focus", () => focused(name), { signal });
+    hear(input, "focus", () => focused(name), signal);
   }
   const focused = (name: FieldName) => {
     role = name === "answer" || name === "distractor" ? name : null;
     top.choosing(role);
   };
-  element.addEventListener(
+  hear(
+    element,
     "keydown",
     (event) => {
       if (event.isComposing) return;
@@ -103,10 +105,10 @@ export function createPromptEditor(actions: EditorActions, signal: AbortSignal) 
       event.preventDefault();
       event.stopPropagation();
     },
-    { signal },
+    signal,
   );
-  apply.addEventListener("click", measure, { signal });
-  close.addEventListener("click", () => actions.close(), { signal });
+  hear(apply, "click", measure, signal);
+  hear(close, "click", () => actions.close(), signal);
   signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
 
   return {

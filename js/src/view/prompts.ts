@@ -4,7 +4,7 @@ import { signed } from "../format";
 import type { Baselines, Pair } from "../protocol";
 import type { LabState } from "../state";
 import { visible } from "../tokens";
-import { h, memo, setText, toggle } from "./dom";
+import { h, hear, memo, setText, toggle } from "./dom";
 import { createPromptEditor, type FieldName } from "./prompt-editor";
 import { createTopTokens } from "./top-tokens";
 
@@ -58,10 +58,9 @@ export function createPrompts(actions: PromptActions, signal: AbortSignal) {
     reader.hidden = true;
     editor.open(pair, at);
   };
-  tokens.addEventListener("click", (event) => open(clickedRun(event)), { signal });
-  edit.addEventListener("click", () => open("clean"), { signal });
-  for (const role of ["answer", "distractor"] as const)
-    roles[role].addEventListener("click", () => open(role), { signal });
+  hear(tokens, "click", (event) => open(clickedRun(event)), signal);
+  hear(edit, "click", () => open("clean"), signal);
+  for (const role of ["answer", "distractor"] as const) hear(roles[role], "click", () => open(role), signal);
 
   const element = h(
     "section",

@@ -1,5 +1,5 @@
 /** A row of buttons of which one is pressed. */
-import { h, setText } from "./dom";
+import { h, hear, setText } from "./dom";
 
 export interface Segment<T extends string> {
   name: T;
@@ -18,7 +18,7 @@ export function createSegments<T extends string>(
   );
   const element = h("span", { class: "pw-segments", role: "group", "aria-label": label }, ...buttons);
   buttons.forEach((button, i) => {
-    button.addEventListener("click", () => choose((segments[i] as Segment<T>).name), { signal });
+    hear(button, "click", () => choose((segments[i] as Segment<T>).name), signal);
   });
   return {
     element,

@@ -1,5 +1,5 @@
 /** A menu: the host's own list, with a short name of what is chosen in front of it. */
-import { h, memo, setText } from "./dom";
+import { h, hear, memo, setText } from "./dom";
 
 export interface SelectItem {
   name: string;
@@ -22,7 +22,7 @@ export function createSelect(name: string, label: string, choose: (value: string
     h("i", { class: "pw-caret", "aria-hidden": "true" }),
     select,
   );
-  select.addEventListener("change", () => choose(select.value), { signal });
+  hear(select, "change", () => choose(select.value), signal);
   const fill = memo((items: SelectItem[]) => {
     select.replaceChildren(
       ...items.map((item) =>

@@ -4,14 +4,14 @@ import { signed } from "../format";
 import type { Outcome, Patch, Selection } from "../protocol";
 import type { LabState } from "../state";
 import { visible } from "../tokens";
-import { h, memo, toggle } from "./dom";
+import { h, hear, memo, toggle } from "./dom";
 
 /** So many patches are told one by one. */
 const MOST = 6;
 
 export function createSelection(actions: Pick<Actions, "select">, signal: AbortSignal) {
   const clear = h("button", { class: "pw-quiet", "data-pw": "select-none" }, "Clear");
-  clear.addEventListener("click", () => actions.select([]), { signal });
+  hear(clear, "click", () => actions.select([]), signal);
   const body = h("div", { class: "pw-selection-body" });
   const title = h("b");
   const element = h(

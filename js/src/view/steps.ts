@@ -3,13 +3,14 @@ import type { Actions } from "../actions";
 import type { LabState } from "../state";
 import { type TrailLine, trail } from "../trail";
 import type { UiState } from "../ui";
-import { h } from "./dom";
+import { h, hear } from "./dom";
 
 export function createSteps(actions: Pick<Actions, "take" | "show">, signal: AbortSignal) {
   const element = h("div", { class: "pw-steps", "data-pw": "steps", role: "group", "aria-label": "look closer" });
   let lines: TrailLine[] = [];
   let drawn = "";
-  element.addEventListener(
+  hear(
+    element,
     "click",
     (event) => {
       const button = (event.target as Element).closest<HTMLElement>("button[data-line]");
@@ -18,7 +19,7 @@ export function createSteps(actions: Pick<Actions, "take" | "show">, signal: Abo
       if (!line || !step || step.disabled) return;
       actions.take(step.step, line.view, line.index);
     },
-    { signal },
+    signal,
   );
 
   return {

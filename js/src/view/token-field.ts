@@ -1,7 +1,7 @@
 /** A text field in which tokens are seen while one types: a transparent text area over the same text cut into tokens. */
 import { cut } from "../prompt-text";
 import { visible } from "../tokens";
-import { h } from "./dom";
+import { h, hear } from "./dom";
 
 export interface TokenField {
   element: HTMLElement;
@@ -31,7 +31,7 @@ export function createTokenField(name: string, label: string, signal: AbortSigna
     // a text area has room for the line that a newline at its end begins
     back.replaceChildren(...spans, "\u200b");
   };
-  input.addEventListener("input", draw, { signal });
+  hear(input, "input", draw, signal);
   return {
     element,
     input,

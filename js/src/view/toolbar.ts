@@ -4,7 +4,7 @@ import type { GridView } from "../messages";
 import type { LabState } from "../state";
 import { shownAt } from "../tree";
 import { busy, progressText } from "../wording";
-import { h, setText, toggle } from "./dom";
+import { h, hear, setText, toggle } from "./dom";
 import { createSelect, type SelectItem } from "./select";
 
 export function createToolbar(actions: Pick<Actions, "set" | "sweep" | "cancel" | "teach">, signal: AbortSignal) {
@@ -28,9 +28,9 @@ export function createToolbar(actions: Pick<Actions, "set" | "sweep" | "cancel" 
 
   let main: GridView | null = null;
   let teaching = false;
-  run.addEventListener("click", () => main && actions.sweep(main.id), { signal });
-  cancel.addEventListener("click", () => main && actions.cancel(main), { signal });
-  teach.addEventListener("click", () => actions.teach(!teaching), { signal });
+  hear(run, "click", () => main && actions.sweep(main.id), signal);
+  hear(cancel, "click", () => main && actions.cancel(main), signal);
+  hear(teach, "click", () => actions.teach(!teaching), signal);
 
   return {
     element,

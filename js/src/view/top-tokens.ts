@@ -2,7 +2,7 @@
 import { percent } from "../format";
 import type { Baselines, Choice, Preview } from "../protocol";
 import { visible } from "../tokens";
-import { h, memo } from "./dom";
+import { h, hear, memo } from "./dom";
 
 export type Run = "clean" | "corrupted";
 export type TopChoice = { text: string; probability: number; id: number | null };
@@ -13,14 +13,15 @@ export function createTopTokens(choose: ((run: Run, choice: TopChoice) => void) 
   const choices = new Map<Element, [Run, TopChoice]>();
   if (choose) {
     // the field that is edited keeps the focus
-    element.addEventListener("pointerdown", (event) => event.preventDefault(), { signal });
-    element.addEventListener(
+    hear(element, "pointerdown", (event) => event.preventDefault(), signal);
+    hear(
+      element,
       "click",
       (event) => {
         const choice = choices.get((event.target as Element).closest("button") as Element);
         if (choice) choose(...choice);
       },
-      { signal },
+      signal,
     );
   }
 
