@@ -34,8 +34,8 @@ def family(name: str) -> pw.Model:
     return tiny_model(name, **HOOKED.get(name, {}), **windows)
 
 
-def vector_for(model: pw.Model, layers=(1, 2), site: str = "resid_post", size: float = 6.0) -> pw.SteeringVector:
-    generator = torch.Generator().manual_seed(1)
+def vector_for(model: pw.Model, layers=(1, 2), site: str = "resid_post", size: float = 6.0, seed: int = 1) -> pw.SteeringVector:
+    generator = torch.Generator().manual_seed(seed)
     return pw.SteeringVector({layer: size * torch.randn(model.d_model, generator=generator) for layer in layers}, site)
 
 
@@ -79,13 +79,14 @@ def test_each_rule_steers_the_positions_it_names(name, rule):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_cache_and_left_padding_change_no_token(name):
+    """Every rule at once, each with a vector of its own: one wrong position in any of them changes the text."""
     model, prompts = family(name), PROMPTS[:2]
-    for rule in RULES:
-        steer = pw.Steer(vector_for(model), 1.5, positions=rule)
-        uncached = [texts(model, [prompt], steer, n=4, use_cache=False)[0] for prompt in prompts]
-        assert texts(model, prompts[:1], steer, n=4) == uncached[:1], rule
-        assert texts(model, prompts, steer, n=4) == uncached, rule
-        assert texts(model, prompts, steer, n=4, use_cache=False) == uncached, rule
+    steers = [pw.Steer(vector_for(model, seed=seed), 0.7, positions=rule) for seed, rule in enumerate(RULES)]
+    uncached = [texts(model, [prompt], steers, use_cache=False)[0] for prompt in prompts]
+    assert [texts(model, [prompt], steers)[0] for prompt in prompts] == uncached
+    assert texts(model, prompts, steers) == uncached
+    assert texts(model, prompts, steers, use_cache=False) == uncached
+    assert texts(model, prompts) != uncached
 
 
 @pytest.mark.parametrize("site", ["resid_pre", "resid_mid", "attn_out", "mlp_out"])
