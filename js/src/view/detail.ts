@@ -91,12 +91,12 @@ export function createDetail(deps: Deps, toMain: () => void, signal: AbortSignal
       setText(status, grid || isBusy ? progressText(now, "detail") : "");
       toggle(cancel, isBusy && grid !== null);
       showBar(asking(now, "detail") ? 0 : (grid?.done ?? 0), grid?.total ?? 0, isBusy);
-      pane.show(now, grid, now.problems.detail);
       for (const tool of pane.tools) toggle(tool, grid !== null);
       toggle(measured, grid !== null);
+      element.style.setProperty("--pw-cells", String(widthOf(grid)));
+      pane.show(now, grid, now.problems.detail);
       toggle(empty, grid === null && row === null);
       setText(empty, emptyText(now, main));
-      element.style.setProperty("--pw-cells", String(widthOf(grid)));
       body.classList.toggle("pw-stale", asking(now, "detail") && grid !== null);
       selection.show(now, main !== null && isHidden(now, ui.state, main));
       steps.show(now, ui.state);

@@ -118,7 +118,8 @@ export class Grid {
       if (content.strongRow !== null) this.#cursor = content.strongRow * sheet.cols.size;
     }
     this.#content = content;
-    this.#draw();
+    if (this.#layout) this.#draw();
+    else this.#drawNow(content); // at once, so that it never has another height
   }
 
   /** Moves the keyboard focus to the grid's cell; a grid that has not been drawn takes it once it has. */
