@@ -150,9 +150,13 @@ describe("trouble", () => {
   });
 
   it("in sending is a closed connection", () => {
-    connection = new Connection(() => {
-      throw new Error("Comm is closed");
-    }, store);
+    connection = new Connection(
+      () => {
+        throw new Error("Comm is closed");
+      },
+      store,
+      labTalk,
+    );
     connection.request({ method: "sweep", params: {} });
     expect(store.state.link).toBe("lost");
     expect(store.state.open).toEqual({});
