@@ -1,9 +1,10 @@
 /** Talks to the kernel: says hello, numbers requests, notices losses and silence.  Knows no DOM. */
 import { ProtocolError } from "./errors";
 import { parseMessage } from "./messages";
-import { type FromPage, type Question, VERSION } from "./protocol";
+import type { FromPage, Question } from "./protocol";
 import { asked, type LabState, type Problem, received, slotOf } from "./state";
 import type { Store } from "./store";
+import { VERSION } from "./version";
 
 const TICK_MS = 500;
 /** A kernel answers while a cell runs only if a message has reached it through a subshell, and the host may open

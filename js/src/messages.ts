@@ -1,7 +1,8 @@
 /** Reads a message of the kernel: checks it, and puts the arrays it names in their places. */
 import { type ArrayKind, type Arrays, readArray } from "./buffers";
 import { ProtocolError } from "./errors";
-import { VERSION, type WireAttention, type WireGrid, type WireMessage, type WireView, wireMessage } from "./protocol";
+import { type WireAttention, type WireGrid, type WireMessage, type WireView, wireMessage } from "./protocol";
+import { checkVersion } from "./version";
 
 type With<T, Fields> = Omit<T, keyof Fields> & Fields;
 
@@ -23,13 +24,7 @@ export type FromKernel = Hello | Progress | Result | Wire<"lab"> | Wire<"preview
 
 /** Throws ProtocolError with a sentence when the message is not as agreed. */
 export function parseMessage(content: unknown, buffers: readonly DataView[]): FromKernel {
-  const version = (content as { v?: unknown } | null)?.v;
-  if (version !== VERSION) {
-    throw new ProtocolError(
-      `The kernel speaks version ${String(version)} of the protocol and this page version ${VERSION}. ` +
-        "Restart the kernel and reload the page, so that both come from the same patchwidget.",
-    );
-  }
+  checkVersion(content);
   return withArrays(wireMessage(content, ""), buffers);
 }
 

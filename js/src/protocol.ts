@@ -17,8 +17,6 @@ import {
   variant,
 } from "./shape";
 
-export const VERSION = 2;
-
 // ---- page to kernel
 
 export type Patch = Record<string, string | number>;
