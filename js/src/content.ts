@@ -42,7 +42,7 @@ export function createPaneContent() {
       view,
       hidden,
       comparing,
-      middle: comparing === "difference" ? 0 : unpatched(view.direction),
+      middle: comparing === "difference" ? 0 : unpatched((comparing === "pinned" && pinned ? pinned : view).direction),
       unit: comparing === "difference" && pinned ? `difference of ${comparedBy(view, pinned)}` : "recovery",
       grid: {
         sheet: comparing === "difference" && pinned ? { ...shown, title: differenceTitle(state, view, pinned) } : shown,

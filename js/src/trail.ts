@@ -3,10 +3,11 @@
 import { asksKernel, knownAnswer } from "./actions";
 import { canonical } from "./canonical";
 import { cellOf, questionOf, stepsAt } from "./cells";
-import { chosenIn, isHidden, metricLabel } from "./content";
+import { chosenIn, isHidden } from "./content";
+import { compact } from "./format";
 import type { View } from "./messages";
 import type { Step } from "./protocol";
-import { axisOf, sheetOf, shortPlace } from "./sheets";
+import { axisOf, shortPlace } from "./sheets";
 import type { LabState } from "./state";
 import { below, pathTo } from "./tree";
 import type { UiState } from "./ui";
@@ -51,8 +52,8 @@ function words(state: LabState, ui: UiState, view: View, index: number | null): 
   if (view.kind === "attention" || index === null) return { place: view.crumb, value: "" };
   const place = shortPlace({ rows: axisOf(view.rows), cols: axisOf(view.cols) }, cellOf(view, index));
   if (isHidden(state, ui, view)) return { place, value: "" };
-  const [recovery] = sheetOf(view, metricLabel(state, view.metric)).tip(index).numbers;
-  return { place, value: recovery?.[1] ?? "" };
+  const known = view.cells !== null && view.cells.state[index] !== 0;
+  return { place, value: known ? compact(view.cells?.recovery[index] as number, 3) : "" };
 }
 
 /** The texts of the breadcrumb: each view by its name; in front of the last the cell it was opened at. */

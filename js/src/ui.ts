@@ -1,6 +1,5 @@
 /** How one view of the lab is looked at.  Nothing of this concerns the kernel. */
 
-export type PaneName = "main" | "detail";
 /** What a pane draws while a grid is pinned. */
 export type Comparing = "this" | "difference" | "pinned";
 

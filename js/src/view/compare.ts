@@ -29,25 +29,24 @@ export function createCompare(prefix: string, actions: Pick<Actions, "pin">, ui:
   });
   hear(rank, "click", () => ui.update((now) => ({ ...now, ranked: !now.ranked })), signal);
   const element = h("span", { class: "pw-compare" }, rank, segments.element, pin);
-  let pinned: string | null = null;
   let view: GridView | null = null;
-  hear(pin, "click", () => view && actions.pin(pinned === null ? view.id : null), signal);
+  /** This grid is pinned, or compared with the pinned one: a click ends that. */
+  let inUse = false;
+  hear(pin, "click", () => view && actions.pin(inUse ? null : view.id), signal);
 
   return {
     element,
     show(state: LabState, content: PaneContent, other: GridView | null): void {
       view = content.view;
       const known = state.views.get(state.lab?.pinned ?? "");
-      pinned = known?.id ?? null;
       toggle(rank, isList(content.grid.sheet));
       setText(rank, content.grid.ranked ? "Strongest first" : "In order");
-      const isThis = pinned === view.id;
-      setText(pin, pinned === null ? "Pin" : "Unpin");
-      pin.setAttribute("aria-pressed", String(isThis));
+      inUse = known?.id === view.id || other !== null;
+      setText(pin, inUse ? "Unpin" : "Pin");
+      pin.setAttribute("aria-pressed", String(known?.id === view.id));
       pin.title = known
         ? `pinned: ${known.title}, ${settingText(known)}`
         : "keep this grid, to see the difference of another to it";
-      toggle(pin, pinned === null || isThis || other !== null);
       toggle(segments.element, other !== null && !content.hidden);
       segments.element.title = other ? `pinned: ${other.title}, ${settingText(other)}` : "";
       segments.show(content.comparing);
