@@ -23,9 +23,10 @@ def check_paths(runs: Runs, result: PatchResult, senders: Senders, route: Route)
     what they have in the other run; not asked of a chain, through which not everything goes, nor of prompts whose positions do not correspond.
     """
     pair = proven_pair(runs)
-    changed = [route.carry(pair, [senders.unchanged(runs, pair)])[0]]
-    if not route.between and not runs.pairs[pair].shifted:
-        changed += [route.carry(pair, [_everything(runs, pair, route)])[0], _other_run(runs, pair, route)]
+    if route.between or runs.pairs[pair].shifted:
+        changed = route.carry(pair, [senders.unchanged(runs, pair)])
+    else:
+        changed = [*route.carry(pair, [senders.unchanged(runs, pair), _everything(runs, pair, route)]), _other_run(runs, pair, route)]
     values = _measured(runs, pair, changed, result.info["executor"])
     base = np.array([runs.value_of(runs.base, pair, metric) for metric in range(len(runs.metrics))])
     off = [values[0] - base, *([values[1] - values[2]] if len(values) > 1 else [])]
