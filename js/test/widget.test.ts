@@ -22,7 +22,10 @@ const model = {
   get: () => kept,
 };
 
-const frame = () => new Promise((resolve) => setTimeout(resolve, 40));
+/** The panel is drawn in one frame, its grids in the next. */
+const frame = async () => {
+  for (let i = 0; i < 3; i++) await new Promise((resolve) => requestAnimationFrame(resolve));
+};
 const post = async (content: unknown, buffers: DataView[]) => {
   seq += 1;
   for (const listener of listeners.get("msg:custom") ?? []) listener({ ...(content as object), seq }, buffers);
@@ -243,7 +246,7 @@ describe("typed prompts", () => {
     part(el, "edit").click();
     type(part(el, "edit-corrupted"), "A Mary Ann");
     type(part(el, "edit-corrupted"), "A Mary Ann to");
-    await new Promise((resolve) => setTimeout(resolve, 350));
+    await vi.waitFor(() => expect(last().params).toMatchObject({ corrupted: "A Mary Ann to" }), 5000);
     const previews = sent.filter((message) => message.type === "request" && message.method === "preview");
     expect(previews).toHaveLength(2); // on opening, and after the pause
     expect(last().params).toMatchObject({ corrupted: "A Mary Ann to", answer: " Mary", distractor: " John" });
