@@ -59,12 +59,17 @@ def describe_sites(experiment: Any, current: str) -> list[Message]:
     ]
 
 
+def metric_label(name: str) -> str:
+    """A metric in words."""
+    return _METRICS.get(name, name)
+
+
 def describe_metrics(bench: Bench, pair: int) -> list[Message]:
     """Every metric, and why this pair can't be measured by it."""
     return [
         {
             "name": name,
-            "label": _METRICS.get(name, name) if isinstance(metric, str) else name,
+            "label": metric_label(name) if isinstance(metric, str) else name,
             "text": _sentence(METRICS[metric]) if isinstance(metric, str) else "Your own function of the logits.",
             "reason": bench.why_not(pair, name) if isinstance(metric, str) else None,
         }

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from .catalog import metric_label
+
 _WHAT = {
     "resid_pre": "the residual stream entering one layer",
     "resid_mid": "the residual stream between attention and MLP of one layer",
@@ -40,7 +42,7 @@ def explain_grid(site: str, where: str, experiment: Any) -> str:
     source, base = ("clean", "corrupted") if experiment.direction == "denoise" else ("corrupted", "clean")
     return (
         f"Each cell is a run of the {base} prompt in which {what}, {where}, is replaced by what it is in the {source} run. "
-        f"Recovery says where the {experiment.metric_name} ends up between the two: {_READ[experiment.direction]} {_ESTIMATES}"
+        f"Recovery says where the {metric_label(experiment.metric_name)} ends up between the two: {_READ[experiment.direction]} {_ESTIMATES}"
     )
 
 

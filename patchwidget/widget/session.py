@@ -20,6 +20,7 @@ from .steps import Steps
 from .tree import Tree
 from .views import AttentionView, GridView, View
 
+
 class Session:
     """The views of one lab; safe in any thread.
 

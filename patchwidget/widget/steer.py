@@ -153,7 +153,7 @@ class SteerLab(LiveWidget):
                 session.stop()
             case protocol.Request(name, "make", fields):
                 find_method(fields["method"])
-                self._submit(steer_jobs.MAKE, steer_jobs.make_vector(session, name, fields), partial(self._failed, name))
+                self._submit(steer_jobs.MAKE, steer_jobs.make_vector(session, name, fields, self._work), partial(self._failed, name))
             case protocol.Request(name, method, params):
                 getattr(session, method)(name, **params)
                 self._work()

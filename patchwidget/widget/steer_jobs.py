@@ -3,7 +3,7 @@
 Each looks at the session before every step for what is wanting now, so that the newest settings win: an older text ends at its next token.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,8 +22,8 @@ MAKE, LADDER, TEXT = jobs.SELECTION, jobs.SELECTION, jobs.DETAIL
 Batches = Generator[None, None, None]
 
 
-def make_vector(session: SteerSession, request: str, fields: Message) -> Batches:
-    """A vector from prompts, at every layer, so that the layer can be chosen afterwards; and a row with it."""
+def make_vector(session: SteerSession, request: str, fields: Message, then: Callable[[], None]) -> Batches:
+    """A vector from prompts, at every layer, so that the layer can be chosen afterwards; and a row with it. `then` is called at the end."""
     sides = {name: [line for line in fields[name].splitlines() if line.strip()] for name in ("positive", "negative")}
     for name, examples in sides.items():
         if not examples:
@@ -33,6 +33,7 @@ def make_vector(session: SteerSession, request: str, fields: Message) -> Batches
     name = " − ".join(_short(examples[0]) + (f" (+{len(examples) - 1})" if len(examples) > 1 else "") for examples in sides.values())
     source = session.add_source(Source("", name, vector, code_of_vector(vector)))
     session.add(request, source, layer=min(max(fields["layer"], 0), model.n_layers - 1))
+    then()
     yield
 
 

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
@@ -31,13 +32,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def open_notebook(server: Server, browser: Browser) -> Iterator[Callable[..., Notebook]]:
-    """Opens a notebook of the server's folder; given cells, it writes it first."""
+    """Opens a notebook of the server's folder; given cells, it writes it first, for a kernel."""
     opened: list[Notebook] = []
 
-    def open_(name: str, *cells: str, **size: int) -> Notebook:
+    def open_(name: str, *cells: str, kernel: str = "python3", **options: Any) -> Notebook:
         if cells:
-            server.write_notebook(name, *cells)
-        opened.append(Notebook(browser, server.url, name, **size))
+            server.write_notebook(name, *cells, kernel=kernel)
+        opened.append(Notebook(browser, server.url, name, **options))
         return opened[-1]
 
     yield open_

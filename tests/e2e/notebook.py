@@ -9,13 +9,31 @@ from playwright.sync_api import Browser, Locator, Page
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 
 
+def screenshot(name: str, shown: Page | Locator) -> None:
+    """Keep a picture."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+    shown.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
 class Notebook:
     """One notebook in a page of its own.
 
     `console` holds the console's messages, `page_errors` uncaught exceptions, `foreign` the addresses on other hosts that were asked for.
     """
 
-    def __init__(self, browser: Browser, url: str, name: str, *, width: int = 1400, height: int = 1200, scale: float = 1) -> None:
+    def __init__(
+        self,
+        browser: Browser,
+        url: str,
+        name: str,
+        *,
+        app: str = "lab",
+        ready: bool = True,
+        width: int = 1400,
+        height: int = 1200,
+        scale: float = 1,
+    ) -> None:
+        """`app`: "lab", or "notebook" for Notebook 7. `ready`: wait for its kernel."""
         self.console: list[str] = []
         self.page_errors: list[str] = []
         self.foreign: list[str] = []
@@ -23,10 +41,18 @@ class Notebook:
         self.page.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"))
         self.page.on("pageerror", lambda error: self.page_errors.append(str(error)))
         self.page.on("request", lambda request: self._note(request.url, urlsplit(url).netloc))
-        self.page.goto(f"{url}/lab/tree/{name}?reset")
+        self.page.goto(f"{url}/lab/tree/{name}?reset" if app == "lab" else f"{url}/notebooks/{name}")
+        self._ready = ready
+        if ready:
+            self._wait_until_ready()
+        else:
+            self.page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.content?.widgets?.length")
+        if app == "lab":
+            self.command("application:set-mode", {"mode": "single-document"})
+            self.command("application:toggle-left-area")
+
+    def _wait_until_ready(self) -> None:
         self.page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.sessionContext?.isReady", timeout=60_000)
-        self.command("application:set-mode", {"mode": "single-document"})
-        self.command("application:toggle-left-area")
 
     def _note(self, url: str, own: str) -> None:
         parts = urlsplit(url)
@@ -89,6 +115,20 @@ class Notebook:
             "index => jupyterapp.shell.currentWidget.content.widgets[index].model.executionState === 'running'", index
         )
 
+    def save(self) -> None:
+        """Save the notebook."""
+        self.command("docmanager:save")
+
+    def reload(self) -> None:
+        """Load the page anew; the kernel goes on."""
+        self.save()  # or the browser would ask
+        self.page.reload()
+        self._wait_until_ready()
+
+    def kernel(self, action: str) -> None:
+        """`action`: "restart" or "interrupt"."""
+        self.page.evaluate("action => jupyterapp.shell.currentWidget.sessionContext.session.kernel[action]().then(() => null)", action)
+
     def use_theme(self, theme: str) -> None:
         """`theme`: "Light" or "Dark"."""
         self.command("apputils:change-theme", {"theme": f"JupyterLab {theme}"})
@@ -100,10 +140,10 @@ class Notebook:
 
     def screenshot(self, name: str, locator: Locator | None = None) -> None:
         """Keep a picture of one element, or of the whole page."""
-        SCREENSHOTS.mkdir(exist_ok=True)
-        (locator or self.page).screenshot(path=SCREENSHOTS / f"{name}.png")
+        screenshot(name, locator or self.page)
 
     def close(self) -> None:
         """Shut the kernel down and close the page."""
-        self.page.evaluate("jupyterapp.shell.currentWidget.sessionContext.shutdown().then(() => null)")
+        if self._ready:
+            self.page.evaluate("jupyterapp.shell.currentWidget.sessionContext.shutdown().then(() => null)")
         self.page.close()

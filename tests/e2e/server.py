@@ -15,6 +15,8 @@ from pathlib import Path
 
 import nbformat
 
+from tests.e2e.kernels import write_kernels
+
 STARTS_WITHIN = 60  # seconds
 
 
@@ -25,10 +27,10 @@ class Server:
     url: str
     folder: Path
 
-    def write_notebook(self, name: str, *cells: str) -> None:
+    def write_notebook(self, name: str, *cells: str, kernel: str = "python3") -> None:
         notebook = nbformat.v4.new_notebook(
             cells=[nbformat.v4.new_code_cell(source) for source in cells],
-            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+            metadata={"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}},
         )
         nbformat.write(notebook, self.folder / name)
 
@@ -39,6 +41,7 @@ def demo_server(home: Path) -> Iterator[Server]:
     config = home / "config"
     config.mkdir()
     (config / "jupyter_lab_config.py").write_text("c.LabApp.expose_app_in_browser = True\n")
+    (config / "jupyter_notebook_config.py").write_text("c.JupyterNotebookApp.expose_app_in_browser = True\n")
     notifications = home / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
     notifications.parent.mkdir(parents=True)
     notifications.write_text('{"fetchNews": "false"}')  # its question would stand before what we look at
@@ -50,6 +53,7 @@ def demo_server(home: Path) -> Iterator[Server]:
         "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
         "IPYTHONDIR": str(home / "ipython"),
     }
+    write_kernels(home / "data" / "kernels")
     server = Server(f"http://127.0.0.1:{_free_port()}", home / "notebooks")
     port = server.url.rsplit(":", 1)[1]
     arguments = ["demo", "--no-browser", "--port", port, "--token", "", "--dir", str(server.folder)]

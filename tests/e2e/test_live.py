@@ -5,26 +5,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.e2e import cells
 from tests.e2e.panel import Panel
-
-SET_UP = """
-import time
-import patchwidget as pw
-model = pw.load()
-pair = pw.PromptPair(
-    "When John and Mary went to the store, John gave a drink to",
-    "When John and Mary went to the store, Mary gave a drink to",
-    answer=" Mary", distractor=" John",
-)
-"""
-
-# prompts that differ in their first token, so that no cell can be skipped, and long: a sweep of many seconds
-LONG_PAIR = """
-story = " and then they all went on a long walk through the old town by the sea" * 8
-long = pw.PromptPair("Mary" + story, "John" + story, answer=" Mary", distractor=" John")
-lab = pw.PatchLab(model, long)
-lab
-"""
 
 KNOWN = "print(int((lab.result.state == 1).sum()), lab.result.values.size, lab.status)"
 
@@ -47,9 +29,7 @@ WATCH = """title => {
 @pytest.fixture(scope="module")
 def busy(open_notebook):
     """A notebook whose lab has been measured, and cells that keep the kernel busy."""
-    notebook = open_notebook(
-        "busy.ipynb", SET_UP, "lab = pw.PatchLab(model, pair)\nlab", "time.sleep(5)", "lab.tooltip = 'from a cell'\ntime.sleep(5)"
-    )
+    notebook = open_notebook("busy.ipynb", cells.DEFAULT, cells.LAB, "time.sleep(5)", "lab.tooltip = 'from a cell'\ntime.sleep(5)")
     notebook.run(0)
     notebook.run(1)
     Panel(notebook.page).wait_until_done()
@@ -71,17 +51,16 @@ def test_click_is_answered_while_a_cell_runs(busy, cell, pos, token):
 
 
 def test_cancel_keeps_what_is_done(open_notebook):
-    notebook = open_notebook("cancel.ipynb", SET_UP, LONG_PAIR, KNOWN)
+    notebook = open_notebook("cancel.ipynb", cells.DEFAULT, cells.LONG, KNOWN)
     notebook.run(0)
     notebook.run(1)
     panel = Panel(notebook.page)
-    expect(panel.status).to_contain_text(re.compile(r"[1-9]\d* of \d+ cells"))
+    expect(panel.status).to_contain_text(re.compile(r"[1-9]\d* of \d+ exact"), timeout=60_000)
     first, total = map(int, re.findall(r"(\d+) of (\d+)", panel.status.inner_text())[0])
     panel.part("cancel").click()
     expect(panel.status).to_contain_text(re.compile(r"stopped at \d+ of \d+ cells"))
     done = int(re.findall(r"\d+", panel.status.inner_text())[0])
-    # besides the batches seen (at least one), no more than one that ended before the click arrived, and the one then under way
-    assert first <= done <= 3 * first < total
+    assert first <= done < total
 
     notebook.page.wait_for_timeout(1000)
     assert notebook.run(2) == f"{done} {total} cancelled"

@@ -44,11 +44,11 @@ def test_grid_then_heads_then_attention(quickstart, panel):
 
     panel.open_heads(layer=LAYER, pos=POSITION)
     panel.open_attention(layer=LAYER, head=HEAD)
-    expect(panel.part("error")).to_be_hidden()
+    expect(panel.part("error")).to_have_count(0)
 
     for theme in ("Light", "Dark"):
         quickstart.use_theme(theme)
-        for name, width, height in (("wide", 1400, 1200), ("narrow", 600, 2200)):
+        for name, width, height in (("wide", 1800, 1200), ("middle", 1400, 1200), ("narrow", 620, 2200)):
             quickstart.page.set_viewport_size({"width": width, "height": height})
             quickstart.page.mouse.move(0, 0)
             quickstart.screenshot(f"quickstart-{theme.lower()}-{name}", panel.root)
@@ -73,7 +73,14 @@ def test_by_keys_alone(quickstart, panel):
         quickstart.page.keyboard.press(key)
     expect(cursor).to_have_attribute("aria-label", re.compile("layer 1, token ' and'"))
     quickstart.page.keyboard.press("Enter")
-    expect(panel.part("crumb")).to_contain_text("layer 1 ")
+    expect(panel.heads).to_have_attribute("aria-label", "Heads at ' and' (2)")
+    panel.wait_for_detail()
+    expect(panel.cell(panel.heads)).to_be_focused()
+    quickstart.page.keyboard.press("Escape")
+    expect(panel.cell(panel.grid)).to_be_focused()
+    quickstart.page.keyboard.press("/")
+    expect(panel.part("edit-clean")).to_be_focused()
+    quickstart.page.keyboard.press("Escape")
 
 
 def test_the_page_says_and_asks_nothing_else(quickstart, panel, same_without_widget):
