@@ -11,6 +11,7 @@ import { createAnnouncer } from "./announcer";
 import type { Deps } from "./deps";
 import { createDetail } from "./detail";
 import { h, hear, setText, toggle } from "./dom";
+import { eachFrame } from "./frame";
 import { createHistory } from "./history";
 import { createMain } from "./main";
 import { createProblem } from "./problem";
@@ -133,17 +134,4 @@ function listenToRoot(root: HTMLElement, edit: () => void, signal: AbortSignal):
     },
     signal,
   );
-}
-
-/** A function that asks for one more drawing at the next frame. */
-function eachFrame(draw: () => void, signal: AbortSignal): () => void {
-  let frame = 0;
-  signal.addEventListener("abort", () => cancelAnimationFrame(frame), { once: true });
-  return () => {
-    if (signal.aborted) return;
-    frame ||= requestAnimationFrame(() => {
-      frame = 0;
-      draw();
-    });
-  };
 }

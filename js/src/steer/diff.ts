@@ -1,0 +1,28 @@
+/** Which tokens of a text are not those of another.  Pure. */
+
+/** For each token of `mine`, whether it is outside of the longest sequence that both have in common. */
+export function changedTokens(other: readonly string[], mine: readonly string[]): boolean[] {
+  let start = 0;
+  while (start < mine.length && start < other.length && mine[start] === other[start]) start += 1;
+  const [a, b] = [other.slice(start), mine.slice(start)];
+  const width = b.length + 1;
+  // common[i * width + j]: the longest common sequence of a from i on and b from j on
+  const common = new Uint16Array((a.length + 1) * width);
+  const length = (i: number, j: number) => common[i * width + j] as number;
+  for (let i = a.length - 1; i >= 0; i--) {
+    for (let j = b.length - 1; j >= 0; j--) {
+      common[i * width + j] = a[i] === b[j] ? 1 + length(i + 1, j + 1) : Math.max(length(i + 1, j), length(i, j + 1));
+    }
+  }
+  const changed = new Array<boolean>(mine.length).fill(false);
+  let [i, j] = [0, 0];
+  while (j < b.length) {
+    if (i < a.length && a[i] === b[j]) [i, j] = [i + 1, j + 1];
+    else if (i < a.length && length(i + 1, j) >= length(i, j + 1)) i += 1;
+    else {
+      changed[start + j] = true;
+      j += 1;
+    }
+  }
+  return changed;
+}

@@ -1,0 +1,33 @@
+/** The anywidget module of the steering panel: one connection and one store for each widget, any number of views of it. */
+import type { Initialize, Render } from "@anywidget/types";
+import type { Connection } from "../connection";
+import { connect } from "../host";
+import { Store } from "../store";
+import { makeActions } from "./actions";
+import type { FromKernel } from "./protocol";
+import { initialState, type SteerState, steerTalk } from "./state";
+import { mountPanel } from "./view/app";
+
+// A function, because hosts may share the module between widgets: nothing may live at module level.
+export default function steerLab() {
+  const store = new Store<SteerState>(initialState);
+  let connection: Connection<SteerState, FromKernel> | null = null;
+
+  const initialize: Initialize = ({ model, signal }) => {
+    connection = connect(model, store, steerTalk, signal);
+  };
+
+  const render: Render = ({ el, signal }) => {
+    const life = new AbortController();
+    signal.addEventListener("abort", () => life.abort(), { once: true });
+    mountPanel(
+      el,
+      store,
+      makeActions(store, () => connection),
+      life.signal,
+    );
+    return () => life.abort();
+  };
+
+  return { initialize, render };
+}
