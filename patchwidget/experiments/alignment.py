@@ -19,8 +19,7 @@ Both = tuple[Positions, Positions]
 
 def both_spans(value: Spans) -> tuple[Span, Span]:
     """The span in the clean and in the corrupted prompt: a pair of them as it is, a single one for both."""
-    single = isinstance(value, str | int) or _is_occurrence(value) or all(isinstance(item, int) for item in value)
-    if single:
+    if isinstance(value, str | int) or _is_occurrence(value) or all(isinstance(item, int) for item in value):
         return value, value  # type: ignore[return-value]
     if len(value) != 2:
         raise PromptError(
@@ -41,7 +40,7 @@ def find_span(model: Model, tokens: Sequence[int], prompt: Any, span: Span, what
         PromptError: the text does not occur, or a position does not exist.
     """
     if isinstance(span, str) or _is_occurrence(span):
-        text, n = (span, 0) if isinstance(span, str) else span
+        text, n = (span, 0) if isinstance(span, str) else (span[0], span[1])  # type: ignore[index,misc]
         return _positions_of_text(model, prompt, str(text), int(n), what)
     positions = [span] if isinstance(span, int) else list(span)
     for position in positions:

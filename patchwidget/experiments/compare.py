@@ -103,4 +103,6 @@ def _names(results: Sequence[PatchResult]) -> list[str]:
 def _rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
     known = np.isfinite(one) & np.isfinite(other)
     x, y = one[known], other[known]
-    return float(stats.spearmanr(x, y).statistic) if len(x) > 1 and np.ptp(x) > 0 and np.ptp(y) > 0 else float("nan")
+    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(stats.spearmanr(x, y)[0])  # type: ignore[arg-type]

@@ -366,7 +366,7 @@ class Experiment(Runs):
     def _patch_edits(self, patch: Patch, pair: int) -> list[Edit]:
         source = self.source if patch.source is None else patch.source
         elsewhere = patch.source_pos is not None and self.pairs[pair].shifted and isinstance(source, str) and source == self.source
-        values = as_recorded(self, pair, source) if elsewhere else values_of(self, pair, source)[0]
+        values = as_recorded(self, pair, self.source) if elsewhere else values_of(self, pair, source)[0]
         there = range(self.length(pair)) if elsewhere else patchable(self, pair, source)
         return patch.edits(self.model, self.length(pair), values, there, self.pairs[pair].length_of(self.source) if elsewhere else None)
 

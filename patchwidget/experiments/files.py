@@ -123,9 +123,11 @@ def _read(described: dict[str, Any], file: zipfile.ZipFile, number: int, path: s
         )
     values, state = (np.load(BytesIO(file.read(f"{number}/{what}.npy")), allow_pickle=False) for what in ("values", "state"))
     array = xr.DataArray(values, dims=described["dims"], coords=described["coords"], name=described["name"])
-    baselines = (xr.DataArray(x, dims="pair") if isinstance(x, list) else float(x) for x in (described["clean"], described["corrupted"]))
+    clean, corrupted = (
+        xr.DataArray(x, dims="pair") if isinstance(x, list) else float(x) for x in (described["clean"], described["corrupted"])
+    )
     checks = [Check(**check) for check in described["checks"]]
-    return PatchResult(array, *baselines, state, checks, described["noise"], described["info"])
+    return PatchResult(array, clean, corrupted, state, checks, described["noise"], described["info"])
 
 
 def _checked(header: Any, path: str | Path) -> dict[str, Any]:

@@ -85,8 +85,8 @@ class Plan:
         columns = point.get("src_pos")
         if not positions or (columns and min(columns) > max(positions)):  # a position never attends to later ones
             return ()
-        indices = point.get(self.site.axis or "", (None,))
-        return tuple(self._edit(layer, positions, index, columns, values) for layer in self._layers(point) for index in indices)
+        layers, indices = self._layers(point), self._indices(point)
+        return tuple(self._edit(layer, positions, index, columns, values) for layer in layers for index in indices)
 
     def _edit(self, layer: int, positions: tuple[int, ...], index: int | None, columns: tuple[int, ...] | None, values: Values) -> Edit:
         value = values(self.site.name, layer)[list(positions)]
@@ -99,6 +99,14 @@ class Plan:
         if columns is not None:
             value = value[:, list(columns)]
         return Edit(self.site.name, layer, positions, value, index, columns, self.operator)
+
+    def _indices(self, point: dict[str, tuple[int, ...]]) -> Sequence[int | None]:
+        """Which heads or neurons; all of them together are the whole vector, which is one edit instead of many."""
+        chosen = point.get(self.site.axis or "", ())
+        if len(chosen) > 1 and "layer" in point and "src_pos" not in point and not self.site.name.endswith("_per_head"):
+            every = axis_size(self.model, self.site, point["layer"][0])
+            return (None,) if len(set(chosen)) == every else chosen
+        return chosen or (None,)
 
     def _layers(self, point: dict[str, tuple[int, ...]]) -> Iterable[int]:
         if "layer" not in point:
@@ -149,7 +157,7 @@ def make_plan(
             check_site(model, site, layer)
     _check_options(found, heads, neurons, window, operator, choices.get("layer", []))
     by_role = positions == "roles" or (not isinstance(positions, str) and any(isinstance(item, str) for item in positions))
-    places = {"role": _roles(positions, roles)} if by_role else _places(found, positions, length)
+    places: dict[str, Any] = {"role": _roles(positions, roles)} if by_role else _places(found, positions, length)
     together = places.pop("together", None)
     size = sys.maxsize if found.axis and not choices else axis_size(model, found, choices["layer"][0][0]) if choices else None
     axis = {}
@@ -193,7 +201,7 @@ def _places(site: Site, positions: Positions, length: int) -> dict[str, Any]:
             )
             raise SiteError(f"positions={positions!r} is not known for {site.name}.", hint)
         return {name: each} if positions == "each" else {"together": ()}
-    chosen = _choices(positions, length, "Position", "the prompts have positions")
+    chosen = _choices(positions, length, "Position", "the prompts have positions")  # type: ignore[arg-type]
     if all(isinstance(item, int) for item in positions):
         return {"together": tuple(sorted({position for several in chosen for position in several}))}
     return {name: chosen}

@@ -1,6 +1,7 @@
 """Figures people keep, in plotly."""
 
 from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 import numpy as np
 import plotly.graph_objects as go
@@ -18,6 +19,13 @@ _DOSES = ("strength", "dose")
 _ENOUGH_PAIRS = 6  # with fewer, no two-sided permutation test reaches 0.05
 _COLORS = ("#3b6ea8", "#b5483a", "#5b8a4a", "#8a6bab", "#8f7a3c")
 _INK = "#222222"
+
+
+class _Place(TypedDict):
+    """Which picture of a figure."""
+
+    row: int
+    col: int
 
 
 def plot_result(result: PatchResult, kind: str = "auto", outlined: xr.DataArray | bool | None = None) -> go.Figure:
@@ -84,7 +92,7 @@ def _heat_map(recovery: xr.DataArray, result: PatchResult, marks: xr.DataArray |
     figure = make_subplots(1, len(parts), subplot_titles=[name for name, _ in parts] if panels else None, shared_yaxes=True)
     limit = _limit(recovery)
     for column, (name, part) in enumerate(parts, 1):
-        values, place = _to_two(part), {"row": 1, "col": column}
+        values, place = _to_two(part), _Place(row=1, col=column)
         rows, cols = (str(dim) for dim in values.dims)
         figure.add_trace(_heat(values, result, limit, "recovery", bar=column == 1), **place)
         if marks is not None:
@@ -110,7 +118,7 @@ def _heat(values: xr.DataArray, result: PatchResult, limit: float, what: str, *,
     )
 
 
-def _outline(figure: go.Figure, marks: xr.DataArray, values: xr.DataArray, result: PatchResult, place: dict[str, int]) -> None:
+def _outline(figure: go.Figure, marks: xr.DataArray, values: xr.DataArray, result: PatchResult, place: _Place) -> None:
     """Squares around the significant cells."""
     rows, cols = (str(dim) for dim in values.dims)
     at = np.argwhere(marks.to_numpy())

@@ -90,7 +90,7 @@ def values_of(runs: Runs, pair: int, source: Source) -> tuple[Values, int]:
     if isinstance(source, Noise):
         return lambda site, layer: _noisy(_own(runs, pair, site, layer), source, layer), 0
     if isinstance(source, Resample | Mean):
-        return (_resampled if isinstance(source, Resample) else _mean)(runs, pair, source), 0
+        return _resampled(runs, pair, source) if isinstance(source, Resample) else _mean(runs, pair, source), 0
     if isinstance(source, Tensor | float | int):
         return lambda site, layer: _fitted(torch.as_tensor(source), _own(runs, pair, site, layer), site), 0
     known = "'clean', 'corrupted', 'zero', a number, a tensor, pw.Mean(prompts), pw.Resample(prompt), pw.Noise(scale) or pw.Placebo(seed)"

@@ -83,7 +83,7 @@ def causal_trace(
     alone = isinstance(prompt, str | torch.Tensor) or all(isinstance(item, int) for item in prompt)
     if alone and subject is None:
         raise PromptError("No subject was given.", "Name the words that are noised: subject='The Space Needle'.")
-    rows = [(prompt, subject, answer)] if alone else [_subject_of(pair, i) for i, pair in enumerate(prompt)]
+    rows = [(prompt, subject, answer)] if alone else [_subject_of(pair, i) for i, pair in enumerate(prompt)]  # type: ignore[arg-type]
     facts, dropped = _facts(model, rows)
     sigma = _embedding_std(model, facts) if sigma is None else sigma
     options = {"kinds": tuple(kinds), "window": window, "layers": None if layers is None else list(layers), "executor": executor}
@@ -120,7 +120,8 @@ def _trace(
         swept[kind] = experiment.sweep(SITES[kind], layers=layers, window=around, executor=executor, progress=False)
     results = {kind: result.mean() for kind, result in swept.items()}
     first = next(iter(results.values()))
-    values = xr.concat([result.values for result in results.values()], xr.DataArray(list(kinds), dims="kind", name="kind"))
+    parts: list[xr.DataArray] = [result.values for result in results.values()]
+    values = xr.concat(parts, xr.DataArray(list(kinds), dims="kind", name="kind"))
     tokens = [model.token_text(token) for token in fact.tokens]
     info = {**first.info, "site": "causal trace", "positions": "each", "source": "clean", "tokens": tokens, "code": _code(model, fact)}
     info |= {"answer": model.token_text(fact.answer)}

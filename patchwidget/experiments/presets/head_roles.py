@@ -1,6 +1,7 @@
 """What each attention head does by itself, measured on this model: where it attends, and what it copies."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -65,7 +66,7 @@ def head_roles(model: Model, task: Sequence[PromptPair], *, length: int = 20, sa
 
 
 @torch.no_grad()
-def copy_scores(model: Model, places: Sequence[tuple[Sequence[int], int]], among: int = AMONG) -> tuple[np.ndarray, np.ndarray]:
+def copy_scores(model: Model, places: Sequence[tuple[Sequence[int] | Tensor, int]], among: int = AMONG) -> tuple[np.ndarray, np.ndarray]:
     """How often each head makes the token likely that it attends to, and how often unlikely: [layers, heads] each.
 
     A head that attends to one position alone passes that position's value on; a prompt of one token is just that case, so each block is given
@@ -74,12 +75,12 @@ def copy_scores(model: Model, places: Sequence[tuple[Sequence[int], int]], among
     Args:
         places: prompts and a position in each.
     """
-    entering = torch.stack([record(model, list(tokens)).resid[1][position] for tokens, position in places])
+    entering = torch.stack([record(model, tokens).resid[1][position] for tokens, position in places])
     names = torch.tensor([tokens[position] for tokens, position in places], device=model.device)
     heads: dict[int, Tensor] = {}
     with model.lock, Hooks() as hooks:
         for layer in range(model.n_layers):
-            on_write(hooks, find_tap(model, "resid_pre", layer), lambda rows: rows.copy_(entering.to(rows)))
+            on_write(hooks, find_tap(model, "resid_pre", layer), partial(_replace, entering))
             on_read(hooks, find_tap(model, "z", layer), lambda rows, layer=layer: heads.update({layer: rows.clone()}))
         model.logits_at(names[:, None], (0,))
     found = np.zeros((2, model.n_layers, model.n_heads))
@@ -90,6 +91,10 @@ def copy_scores(model: Model, places: Sequence[tuple[Sequence[int], int]], among
             best = logits.topk(among, dim=-1).indices
             found[i, layer] = (best == names[None, :, None]).any(-1).float().mean(1).cpu().numpy()
     return found[0], found[1]
+
+
+def _replace(new: Tensor, rows: Tensor) -> None:
+    rows.copy_(new)
 
 
 def _written_by_each(model: Model, layer: int, z: Tensor) -> Tensor:

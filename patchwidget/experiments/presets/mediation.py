@@ -132,16 +132,21 @@ def _neurons(model: Model) -> range:
     return range(axis_size(model, find_site("mlp_post"), 0) or 0)
 
 
+def _growth(difference: Any) -> Any:
+    """exp(difference) - 1: what a difference of logits makes of odds."""
+    return np.expm1(difference)
+
+
 def _relative(name: str, indirect: PatchResult, direct: PatchResult) -> PatchResult:
     """Logit differences as relative changes of the odds of x: the odds are the exponential of the logit difference of two tokens."""
     base = indirect.corrupted
     effects = xr.DataArray(["indirect", "direct"], dims="effect", name="effect")
-    values = xr.concat([np.expm1(result.values - base) for result in (indirect, direct)], effects)
+    values = xr.concat([_growth(result.values - base) for result in (indirect, direct)], effects)
     values = values.squeeze([dim for dim in ("role",) if dim in values.dims], drop=True)
     crowded = [dim for dim in ("head", "neuron", "layer") if dim in values.dims and isinstance(values[dim].to_numpy()[0], str)]
     values = values.squeeze(crowded, drop=True).transpose("pair", "effect", ...).rename("relative change of the odds")
     state = np.stack([result.state for result in (indirect, direct)], 1).reshape(values.shape)
-    total = np.expm1(indirect.clean - base)
+    total = _growth(indirect.clean - base)
     noise = max(indirect.noise, direct.noise) * (1 + float(abs(total).max()))
     info = {**indirect.info, "site": f"mediation by {name}", "metric": "relative change of the odds", "direction": "denoise"}
     return PatchResult(values, total, total * 0, state, worst_checks([indirect.checks, direct.checks]), noise, info)

@@ -49,8 +49,8 @@ class Movers:
         """One row for each head that was found: its part, its effect on that path, and its scores."""
         rows = []
         for part, result, heads in self._parts():
-            for layer, head in heads if result is not None else ():
-                effect = result.mean().effect
+            for layer, head in heads:
+                effect = result.mean().effect  # type: ignore[union-attr]
                 scores = {str(name): float(score.sel(layer=layer, head=head)) for name, score in self.roles.items()}
                 rows.append({"part": part, "layer": layer, "head": head, "effect": float(effect.sel(layer=layer, head=head)), **scores})
         return pd.DataFrame(rows)

@@ -34,8 +34,8 @@ def greater_than(model: Model, n: int = 64, *, seed: int = 0) -> PromptSet:
         year = random.choice(YEARS)
         clean, corrupted = (TEMPLATE.format(**words, year=y) for y in (year, 1))
         next_tokens = [_next_token(model, clean, f"{y:02d}") for y in range(100)]
-        later, earlier = set(next_tokens[year + 1 :]), set(next_tokens[: year + 1])
-        answers, distractors = sorted(later - earlier - {None}), sorted(earlier - later - {None})
+        later, earlier = ({token for token in some if token is not None} for some in (next_tokens[year + 1 :], next_tokens[: year + 1]))
+        answers, distractors = sorted(later - earlier), sorted(earlier - later)
         changed = [i for i, (a, b) in enumerate(zip(model.encode(clean), model.encode(corrupted), strict=False)) if a != b]
         if not (answers and distractors and changed):
             return PromptPair(clean, corrupted, "", "")  # 99 in tens: nothing is later, and the pair will not fit

@@ -53,7 +53,7 @@ def ioi(model: Model, n: int = 64, *, seed: int = 0, corruption: str = "S2", ord
         roles = ORDERS[order if order in ORDERS else random.choice(list(ORDERS))]
         template = random.choice(TEMPLATES).replace("first", roles[0]).replace("second", roles[1])
         clean = {"IO": indirect, "S1": subject, "S2": subject, "place": random.choice(places), "object": random.choice(objects)}
-        changed = {"S2": indirect} if corruption == "S2" else dict(zip(("IO", "S1", "S2"), others, strict=True))
+        changed: dict[str, str] = {"S2": indirect} if corruption == "S2" else dict(zip(("IO", "S1", "S2"), others, strict=True))
         return contrast(template, clean, {**clean, **changed}, ("IO", "S1", "S2"), f" {indirect}", f" {subject}")
 
     return draw(model, n, seed, make, f"ioi ({corruption}, {order})")

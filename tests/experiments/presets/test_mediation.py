@@ -158,3 +158,13 @@ def test_gendered_pronouns_on_the_default_model(default_model):
         there, here = (float(x[answer].exp() / x[distractor].exp()) for x in logits)
         assert float(measured.total[number]) == pytest.approx(there / here - 1, rel=1e-2)
     assert (measured.total > 0).all()
+
+
+def test_all_heads_or_neurons_together_are_each_of_them_together(model):
+    """A whole vector is patched as one; it is what patching each of its parts in one run gives."""
+    experiment = pw.Experiment(model, pw.PromptPair(X_OTHER, X, ANSWER, DISTRACTOR))
+    for site, options, n in (("mlp_post", "neuron", 64), ("z", "head", 4), ("pattern", "head", 4), ("v", "head", 2)):
+        whole = experiment.sweep(site, positions="all", **{f"{options}s": [list(range(n))]})
+        for layer in (0, 3):
+            each = experiment.patch([pw.Patch(site, layer, **{options: i}) for i in range(n)])
+            assert float(whole.values.sel(layer=layer).squeeze()) == pytest.approx(float(each.values), abs=1e-5)
