@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .models.load import load, wrap
     from .models.model import Model
     from .widget.lab import PatchLab
+    from .widget.steer import SteerLab
 
 __all__ = [
     "Experiment",
@@ -50,6 +51,7 @@ __all__ = [
     "Resample",
     "SiteError",
     "Steer",
+    "SteerLab",
     "SteeringVector",
     "__version__",
     "both_directions",
@@ -78,6 +80,7 @@ _HOME = {
     "PromptPair": "experiments.prompts",
     "PromptSet": "experiments.promptset",
     "Steer": "experiments.steering.steer",
+    "SteerLab": "widget.steer",
     "SteeringVector": "experiments.steering.vector",
     **dict.fromkeys(["load", "wrap"], "models.load"),
     "both_directions": "experiments.presets.directions",
