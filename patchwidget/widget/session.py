@@ -104,7 +104,7 @@ class Session:
         with self._lock:
             asker = self._tree[parent["view"]] if parent else self.main
             parent = parent or {"view": asker.id, "row": None, "col": None}
-            return self._open(request, replace(asker.question.setting, site=self.setting.site), method, params, parent)
+            return self._open(request, asker.question.setting, method, params, parent)
 
     def again(self, request: str | None, view: str, **changes: Any) -> View | None:
         """A view's question under another setting, beside it."""
@@ -123,12 +123,12 @@ class Session:
         """Go to a view."""
         with self._lock:
             self._go_to(self._tree[view])
-            self._answer(request, self._tree[view])
+            self._tell(request, self._tree[view])
 
     def fetch(self, request: str | None, view: str) -> None:
         """Tell all of a view."""
         with self._lock:
-            self._answer(request, self._tree[view])
+            self._tell(request, self._tree[view])
 
     def pin(self, request: str | None, view: str | None) -> None:
         """Keep a view to compare with, or none."""
@@ -290,8 +290,8 @@ class Session:
         """A view anew: under its id, so that its children stay its children."""
         self._finish(old, "cancelled")
         question = old.question
-        setting = replace(question.setting, site=self.setting.site) if question.method != "set" else question.setting
-        view = make_view(self.bench.experiment(setting), self._steps, setting, old.id, question.method, dict(question.params))
+        experiment = self.bench.experiment(question.setting)
+        view = make_view(experiment, self._steps, question.setting, old.id, question.method, dict(question.params))
         self._place(view, request, old.parent)
         return view
 
@@ -320,7 +320,12 @@ class Session:
         """Tell a request that it is over; or remember it, where what it asks for is still being measured for another."""
         if request is not None and view.live:
             self._asking.setdefault(view.id, []).append(request)
-        elif request is not None:
+        else:
+            self._tell(request, view)
+
+    def _tell(self, request: str | None, view: View) -> None:
+        """All of a view, as it is."""
+        if request is not None:
             self.post(protocol.result(request, view.id, view.status, view.descriptor()))
 
     def _mark(self, view: GridView, parent: Message | None) -> Message | None:

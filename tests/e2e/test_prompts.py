@@ -22,8 +22,10 @@ def notebook(open_notebook):
 @pytest.fixture
 def panel(notebook):
     panel = Panel(notebook.page)
+    if panel.part("edit-close").is_visible():
+        panel.part("edit-close").click()
     panel.choose("pairs", "0")
-    expect(panel.part("prompts")).to_contain_text("·went")
+    expect(panel.part("prompts").get_by_role("listitem").nth(1)).to_have_attribute("aria-label", re.compile("John.*Tom"))
     panel.wait_until_done()
     return panel
 
@@ -36,13 +38,13 @@ def test_typed_prompts_are_cut_into_tokens_as_one_types_and_measured(notebook, p
     panel.part("edit").click()
     type_into(panel, "clean", "When Tom went to the old store")
     type_into(panel, "corrupted", "When Ann went to the old store")
-    expect(panel.root.locator(".pw-editor .pw-differs")).to_have_text([" Tom", " Ann"])
+    expect(panel.root.locator(".pw-editor .pw-differing")).to_have_text([" Tom", " Ann"])
     expect(panel.part("top-tokens").first).to_be_visible()
     notebook.screenshot("editing", panel.root)
     panel.part("edit-apply").click()
     expect(panel.part("edit-clean")).to_be_hidden()
-    panel.wait_until_done()
     expect(panel.part("prompts")).to_contain_text("·old")
+    panel.wait_until_done()
     assert notebook.ask("lab.experiment.pair.clean_tokens[1], lab.result.complete") == "(' Tom', True)"
     expect(panel.part("pairs").locator("option")).to_have_count(3)
 

@@ -133,7 +133,7 @@ def test_a_storm_of_clicks_and_cancels_ends_in_peace(open_lab):
     lab, page = open_lab()
     page.hello()
     clicks = []
-    for n in range(300):
+    for n in range(100):
         clicks.append(page.heads(n % 2, n % 3))
         page.cancel(clicks[-1] if n % 2 else "nothing")
     last = page.heads(1, 2)

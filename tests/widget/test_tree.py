@@ -120,6 +120,20 @@ def test_going_back_computes_nothing(open_lab):
     assert len(ran) == before
 
 
+def test_a_view_that_is_still_filling_is_shown_as_it_is(open_lab):
+    gate = Gate("resid_pre")
+    lab, page = open_lab(FakeExperiment(before_batch=gate))
+    page.hello()
+    gate.let(2)
+    for _ in range(3):
+        gate.arrive()
+    shown = page.over(page.request("show", view="v1"))
+    assert (shown["status"], shown["open"]["done"]) == ("running", 2)
+    gate.open()
+    lab.wait(timeout=20.0)
+    assert page.main["status"] == "done"
+
+
 def test_fetching_goes_nowhere(shown):
     lab, page = shown
     page.over(page.heads(1, 2))
