@@ -13,6 +13,7 @@ document.body.className = query.get("theme") ?? "";
 type Json = Record<string, unknown>;
 // biome-ignore lint/suspicious/noExplicitAny: plain data
 const content = structuredClone(fixture.content) as any;
+content.panel.waits = null;
 const { buffers } = readStored(fixture) as { buffers: DataView[] };
 let listener: (content: unknown, buffers: DataView[]) => void = () => {};
 let seq = 0;
@@ -67,7 +68,7 @@ function answer(message: FromPage): void {
   if (method === "set") Object.assign(content.panel, params);
   if (method === "make") {
     const field = params.positive ? "negative" : "positive";
-    return say({
+    say({
       type: "error",
       id,
       view: null,
@@ -75,6 +76,7 @@ function answer(message: FromPage): void {
       hint: "Type at least one prompt, one a line.",
       field,
     });
+    return;
   }
   say({ type: "panel", id, panel: content.panel });
   if (method === "row" || method === "write") void write();

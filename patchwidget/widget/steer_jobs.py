@@ -13,7 +13,7 @@ from patchwidget.experiments.steering.vector import SteeringVector
 from . import jobs
 from .protocol import Message
 from .steer_code import code_of_vector
-from .steer_rows import FieldError, Source
+from .steer_rows import Source, wrong
 from .steer_session import SteerSession
 
 MAKE, LADDER, TEXT = jobs.SELECTION, jobs.SELECTION, jobs.DETAIL
@@ -27,7 +27,7 @@ def make_vector(session: SteerSession, request: str, fields: Message, then: Call
     sides = {name: [line for line in fields[name].splitlines() if line.strip()] for name in ("positive", "negative")}
     for name, examples in sides.items():
         if not examples:
-            raise FieldError(name, f"There is no {name} example.", "Type at least one prompt, one a line.")
+            raise wrong(name, f"There is no {name} example.", "Type at least one prompt, one a line.")
     model = session.model
     vector = SteeringVector.from_pairs(model, sides["positive"], sides["negative"], layers=range(model.n_layers), method=fields["method"])
     name = " − ".join(_short(examples[0]) + (f" (+{len(examples) - 1})" if len(examples) > 1 else "") for examples in sides.values())

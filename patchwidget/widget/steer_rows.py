@@ -12,6 +12,7 @@ from patchwidget.experiments.steering.steer import UNITS, Steer
 from patchwidget.experiments.steering.vector import SteeringVector
 
 from .protocol import Message
+from .typed import FieldError
 
 ALL_LAYERS = -1
 RUNGS = 41
@@ -30,12 +31,9 @@ POSITIONS: Mapping[str, tuple[Any, str, str]] = {
 """name -> the rule as `Steer` takes it, in a word or two, in a sentence"""
 
 
-class FieldError(PatchError):
-    """A PatchError that belongs under a field of the page."""
-
-    def __init__(self, field: str, message: str, hint: str = "") -> None:
-        super().__init__(message, hint)
-        self.field = field
+def wrong(field: str, message: str, hint: str = "") -> FieldError:
+    """An error that belongs under a field of the page."""
+    return FieldError(field, PatchError(message, hint))
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,13 +119,11 @@ class Row:
         row = replace(self, **{name: changes[name] for name in ("on", "strength") if changes.get(name) is not None})
         if changes.get("layer") is not None:
             if changes["layer"] not in row.layers(n_layers):
-                raise FieldError(
-                    "layer", f"This vector can't be applied at layer {changes['layer']}.", f"Choose one of {row.layers(n_layers)}."
-                )
+                raise wrong("layer", f"This vector can't be applied at layer {changes['layer']}.", f"Choose one of {row.layers(n_layers)}.")
             row = replace(row, layer=None if changes["layer"] == ALL_LAYERS else changes["layer"])
         if changes.get("positions") is not None:
             if changes["positions"] not in row.rules():
-                raise FieldError("row", f"There are no positions {changes['positions']!r}.", f"Choose one of {', '.join(row.rules())}.")
+                raise wrong("row", f"There are no positions {changes['positions']!r}.", f"Choose one of {', '.join(row.rules())}.")
             row = replace(row, rule=changes["positions"])
         if changes.get("unit") not in (None, row.unit):
             row = _in_unit(row, changes["unit"], keep=changes.get("strength") is None)
@@ -178,10 +174,10 @@ def first_row(name: str, source: Source, given: Steer | None, layer: int | None 
 def _in_unit(row: Row, unit: str, *, keep: bool) -> Row:
     """In another unit; with `keep` as strong as before."""
     if unit not in UNITS:
-        raise FieldError("row", f"There is no unit {unit!r}.", f"Use one of {', '.join(UNITS)}.")
+        raise wrong("row", f"There is no unit {unit!r}.", f"Use one of {', '.join(UNITS)}.")
     new = replace(row, unit=unit)
     if row.norm is None or new.norm is None:
-        raise FieldError("row", "The residual stream's norm is not known yet.", "Wait for the first numbers, then choose the unit.")
+        raise wrong("row", "The residual stream's norm is not known yet.", "Wait for the first numbers, then choose the unit.")
     return replace(new, strength=float(f"{row.strength * row.norm / new.norm:.3g}")) if keep else new
 
 

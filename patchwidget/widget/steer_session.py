@@ -18,7 +18,8 @@ from . import steer_messages
 from .descriptors import describe_error
 from .protocol import Message
 from .steer_code import code_of
-from .steer_rows import FieldError, Row, Source, first_row
+from .steer_rows import Row, Source, first_row, wrong
+from .typed import FieldError
 
 LIKELIEST, MOST_TOKENS = 8, 96
 """A ladder follows the tokens that are among so many likeliest at any strength, and at most so many of them."""
@@ -296,12 +297,12 @@ class SteerSession:
 
     def _row(self, name: str) -> Row:
         if name not in self._rows:
-            raise FieldError("row", "This row has been removed.", "Add one.")
+            raise wrong("row", "This row has been removed.", "Add one.")
         return self._rows[name]
 
     def _source(self, name: str) -> Source:
         if name not in self._sources:
-            raise FieldError("vector", f"There is no vector {name!r}.", f"Choose one of {', '.join(self._sources)}.")
+            raise wrong("vector", f"There is no vector {name!r}.", f"Choose one of {', '.join(self._sources)}.")
         return self._sources[name]
 
     def _changed(self, request: str | None) -> None:
@@ -351,20 +352,21 @@ class SteerSession:
 def checked(model: Any, settings: Settings, *, chat: bool) -> Settings:
     """With the prompt's tokens; FieldError where something can't be."""
     if not 0 <= settings.temperature <= 10:
-        raise FieldError("temperature", f"The temperature is {settings.temperature:g}.", "Choose 0 (the likeliest token each time) to 10.")
+        raise wrong("temperature", f"The temperature is {settings.temperature:g}.", "Choose 0 (the likeliest token each time) to 10.")
     if not 1 <= settings.length <= 1000:
-        raise FieldError("length", f"A text of {settings.length} new tokens can't be written.", "Choose 1 to 1000.")
+        raise wrong("length", f"A text of {settings.length} new tokens can't be written.", "Choose 1 to 1000.")
     if not 0 <= settings.seed < 2**63:
-        raise FieldError("seed", f"The seed is {settings.seed}.", "Choose a whole number from 0 on.")
+        raise wrong("seed", f"The seed is {settings.seed}.", "Choose a whole number from 0 on.")
     try:
-        (tokens,), several = read_prompts(model, settings.prompt, chat=chat)
+        prompts, several = read_prompts(model, settings.prompt, chat=chat)
     except PatchError as error:
-        raise FieldError("prompt", error.message, error.hint) from error
+        raise FieldError("prompt", error) from error
     if several:
-        raise FieldError("prompt", "The panel takes one prompt, and a list was given.", "Make one panel each.")
+        raise wrong("prompt", "The panel takes one prompt, and a list was given.", "Make one panel each.")
+    tokens = prompts[0]
     context = model.context_length
     if context is not None and len(tokens) + settings.length > context:
-        raise FieldError(
+        raise wrong(
             "length", f"{len(tokens)} tokens and {settings.length} new ones are more than {model.name} takes, {context}.", "Choose fewer."
         )
     return replace(settings, tokens=tuple(tokens))

@@ -1,7 +1,25 @@
 /** Which tokens of a text are not those of another.  Pure. */
 
-/** For each token of `mine`, whether it is outside of the longest sequence that both have in common. */
+/** Fewer tokens in a row than this are in common by chance: every text has its "the". */
+const LEAST_RUN = 3;
+
+/** For each token of `mine`, whether it is outside of what both have in common: their beginning, and longer runs after it. */
 export function changedTokens(other: readonly string[], mine: readonly string[]): boolean[] {
+  const changed = outsideOfCommon(other, mine);
+  const start = changed.indexOf(true);
+  let run = 0;
+  for (let i = Math.max(0, start); i <= changed.length; i++) {
+    if (changed[i] === false) run += 1;
+    else {
+      if (run < LEAST_RUN && i < changed.length) changed.fill(true, i - run, i);
+      run = 0;
+    }
+  }
+  return changed;
+}
+
+/** Outside of the longest sequence that both have in common. */
+function outsideOfCommon(other: readonly string[], mine: readonly string[]): boolean[] {
   let start = 0;
   while (start < mine.length && start < other.length && mine[start] === other[start]) start += 1;
   const [a, b] = [other.slice(start), mine.slice(start)];

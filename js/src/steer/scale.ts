@@ -64,6 +64,13 @@ export function barsAt(ladder: Ladder, strength: number, count: number): Bar[] {
   return bars.sort((a, b) => b.steered - a.steered || b.base - a.base).slice(0, count);
 }
 
+/** The highest probability in a ladder: what a whole bar stands for. */
+export function highest({ base, probabilities }: Ladder): number {
+  return Math.max(1e-6, base.reduce(larger, 0), probabilities.reduce(larger, 0));
+}
+
+const larger = (a: number, b: number) => Math.max(a, b);
+
 /** The tokens to draw as curves: the likeliest without steering, and those that are likeliest at either end. */
 export function curveTokens(ladder: Ladder): number[] {
   const width = ladder.tokens.length;

@@ -1,9 +1,10 @@
 /** What comes next, unsteered against steered, as bars; and how far the distribution has moved. */
 import { percent } from "../../format";
+import { remember } from "../../memo";
 import { visible } from "../../tokens";
 import { h, setText } from "../../view/dom";
 import type { Ladder } from "../protocol";
-import { barsAt } from "../scale";
+import { barsAt, highest } from "../scale";
 
 const BARS = 10;
 
@@ -36,6 +37,7 @@ export function createNextTokens() {
     ),
     list,
   );
+  const whole = remember(highest);
   let frames = 0;
   let drawn: { ladder: Ladder; strength: number } | null = null;
   return {
@@ -44,6 +46,7 @@ export function createNextTokens() {
       element.classList.toggle("pw-stale", stale);
       if (!ladder || (drawn?.ladder === ladder && drawn.strength === strength)) return;
       drawn = { ladder, strength };
+      const full = whole(ladder);
       const shown = barsAt(ladder, strength, BARS);
       bars.forEach(({ item, token, steered, base, p, before }, i) => {
         const bar = shown[i];
@@ -51,8 +54,8 @@ export function createNextTokens() {
         if (!bar) return;
         const text = visible(ladder.tokens[bar.token] as string);
         setText(token, text);
-        steered.style.transform = `scaleX(${bar.steered})`;
-        base.style.transform = `scaleX(${bar.base})`;
+        steered.style.transform = `scaleX(${bar.steered / full})`;
+        base.style.transform = `scaleX(${bar.base / full})`;
         setText(p, percent(bar.steered));
         setText(before, percent(bar.base));
       });

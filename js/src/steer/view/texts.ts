@@ -42,7 +42,13 @@ function createText(side: Side, title: string) {
   const element = h("div", { class: "pw-text-side" }, h("div", { class: "pw-heading" }, title, status), body, problem);
   const show = memo(({ pieces, changed }: { pieces: readonly string[]; changed: readonly boolean[] }) => {
     const atEnd = body.scrollTop + body.clientHeight > body.scrollHeight - 4;
-    body.replaceChildren(...pieces.map((piece, i) => (changed[i] && piece ? h("mark", {}, piece) : piece)));
+    body.replaceChildren(
+      ...pieces.map((piece, i) => {
+        // the space before the first word belongs to the prompt's end
+        const seen = i === 0 ? piece.trimStart() : piece;
+        return changed[i] && seen ? h("mark", {}, seen) : seen;
+      }),
+    );
     if (atEnd) body.scrollTop = body.scrollHeight;
   });
   return {
