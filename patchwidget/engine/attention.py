@@ -1,5 +1,6 @@
 """Patching inside attention: queries, keys, values and patterns, on whatever attention function the model has."""
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -44,30 +45,37 @@ def attend_edited(
         [n, S, H, d]
     """
     output, pattern = attend(query, key, value)
-    patterns = edits.at("pattern", layer, numbers)
-    if patterns:
-        rows = as_rows(pattern).clone()
-        edits.write(("pattern", layer), rows, rows_of, numbers)
-        weights = rows.unflatten(0, (len(numbers), query.shape[2])).transpose(1, 2)
-        groups = query.shape[1] // value.shape[1]
-        output = (weights.to(value.dtype) @ value.repeat_interleave(groups, 1)).transpose(1, 2)
-    return _as_seen_by_each(attend, query, key, value, edits, layer, numbers, output)
+    patterns, views = edits.at("pattern", layer, numbers), _views(edits, layer, numbers)
+    if not (patterns or views):
+        return output
+    per_group = query.shape[1] // value.shape[1]
+    output, pattern, values = output.clone(), pattern.clone(), value.repeat_interleave(per_group, 1)
+    for head, (keys_seen, values_seen) in views.items():
+        seen = [_seen(heads, entries, head // per_group) for heads, entries in ((key, keys_seen), (value, values_seen))]
+        changed, row = attend(query, *seen)
+        cells = sorted({cell for cell, _ in [*keys_seen, *values_seen]})
+        output[cells, :, head], pattern[cells, head], values[cells, head] = (
+            changed[cells, :, head],
+            row[cells, head],
+            seen[1][cells, head // per_group],
+        )
+    if not patterns:
+        return output
+    rows = as_rows(pattern)
+    edits.write(("pattern", layer), rows, rows_of, numbers)
+    weights = rows.unflatten(0, (len(numbers), query.shape[2])).transpose(1, 2)
+    return (weights.to(value.dtype) @ values).transpose(1, 2)
 
 
-def _as_seen_by_each(
-    attend: Any, query: Tensor, key: Tensor, value: Tensor, edits: EditTable, layer: int, numbers: Sequence[int], output: Tensor
-) -> Tensor:
-    """For each query head that is to see other keys or values: attend with them, and take that head's output only."""
-    entries = {site: edits.at(site, layer, numbers) for site in ("k_per_head", "v_per_head")}
-    edits.missed.difference_update((site, layer) for site, found in entries.items() if found)
-    place, output = {number: i for i, number in enumerate(numbers)}, output.clone()
-    for head in sorted({edit.index or 0 for found in entries.values() for _, edit in found}):
-        chosen = {site: [(place[number], edit) for number, edit in found if edit.index == head] for site, found in entries.items()}
-        group = head // (query.shape[1] // key.shape[1])
-        changed = attend(query, _seen(key, chosen["k_per_head"], group), _seen(value, chosen["v_per_head"], group))[0]
-        cells = sorted({cell for found in chosen.values() for cell, _ in found})
-        output[cells, :, head] = changed[cells, :, head]
-    return output
+def _views(edits: EditTable, layer: int, numbers: Sequence[int]) -> dict[int, tuple[list[tuple[int, Edit]], list[tuple[int, Edit]]]]:
+    """For each query head that is to see other keys or values: those edits, with their cells' places in `numbers`."""
+    place = {number: i for i, number in enumerate(numbers)}
+    found: dict[int, tuple[list[tuple[int, Edit]], list[tuple[int, Edit]]]] = defaultdict(lambda: ([], []))
+    for i, site in enumerate(("k_per_head", "v_per_head")):
+        for number, edit in edits.at(site, layer, numbers):
+            edits.missed.discard((site, layer))
+            found[edit.index or 0][i].append((place[number], edit))
+    return found
 
 
 def _seen(heads: Tensor, entries: Sequence[tuple[int, Edit]], group: int) -> Tensor:

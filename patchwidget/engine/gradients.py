@@ -16,13 +16,13 @@ from torch import Tensor
 from patchwidget.errors import MetricError
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
-from patchwidget.models.trace import main_tensor
 
 from .access import on_pass
 from .gradient_watch import AttentionCall, Place, Watched, watching, with_graph
 from .measure import Measure
 from .readout import read_logits
 from .recording import Recording
+from .rows import call_block
 from .sites import Tap
 
 
@@ -177,16 +177,7 @@ def _through_block(
 
 def _run_block(model: Model, recording: Recording, layer: int, hidden: Tensor) -> Tensor:
     """A block on other hidden states [1, T, d_model], with the arguments it had in the recorded run."""
-    args, kwargs = recording.calls[layer]
-    block = model.anatomy.blocks[layer].module
-    if "hidden_states" in kwargs:
-        kwargs = {**kwargs, "hidden_states": hidden}
-    else:
-        args = (hidden, *args[1:])
-    found = main_tensor(block(*args, **kwargs))
-    if found is None:
-        raise LookupError(f"{type(block).__name__} returned no tensor")
-    return found
+    return call_block(model.anatomy.blocks[layer].module, hidden, *recording.calls[layer])
 
 
 def _pull_back(output: Tensor, arriving: Tensor, watched: Watched, model: Model) -> dict[Place, Tensor]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from patchwidget.errors import SiteError
 from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
@@ -55,7 +56,11 @@ class Recording:
         """The site's activations in one layer, [T, ...]. The residual stream between blocks is always there."""
         if site == "resid_pre":
             return self.resid[layer]
-        return self.resid[layer + 1] if site == "resid_post" else self.sites[site, layer]
+        if site == "resid_post":
+            return self.resid[layer + 1]
+        if (site, layer) not in self.sites:
+            raise SiteError(f"The model never passed at {site}, so there is nothing to patch.", "Choose a module that runs.")
+        return self.sites[site, layer]
 
 
 def record(model: Model, tokens: Sequence[int] | Tensor, sites: Collection[str] = (), positions: tuple[int, ...] = (-1,)) -> Recording:

@@ -269,7 +269,8 @@ class Runs:
         return set()
 
     def _top_tokens(self, run: str, k: int = 8) -> list[tuple[str, float]]:
-        best = self.recording(run).logits[-1].softmax(-1).topk(k)
+        logits = self.recording(run).logits[-1]
+        best = logits.softmax(-1).topk(min(k, len(logits)))
         return [(self.model.token_text(int(token)), float(p)) for token, p in zip(best.indices, best.values, strict=True)]
 
 

@@ -108,6 +108,7 @@ def test_everything_at_once_in_the_last_block(architecture, answer_pos):
         [pw.Patch("k", layer=3, pos=[4, 7], head=0), pw.Patch("v", layer=3, pos=[5, 8])],
         [pw.Patch("q", layer=3, pos=[5, 8, 11], head=2), pw.Patch("resid_pre", layer=3, pos=6)],
         [pw.Patch("pattern", layer=3, pos=[7, 8, 11], head=1), pw.Patch("k_per_head", layer=3, pos=4, head=3)],
+        [pw.Patch(site, layer=3, pos=8 if site == "pattern" else [4, 8], head=2) for site in ("pattern", "k_per_head", "v_per_head")],
         [pw.Patch("mlp_out", layer=3, pos=[6, 8, 11]), pw.Patch("resid_post", layer=3, pos=[8, 11], source="zero", operator="add")],
         [pw.Patch(f"module:{inside}", pos=[4, 8, 11]), pw.Patch("k", layer=3, pos=5)],
     ]:
@@ -116,3 +117,19 @@ def test_everything_at_once_in_the_last_block(architecture, answer_pos):
             packed, hooked = (experiment.patch(patches, executor=executor) for executor in ("packed", "hooked"))
             assert packed.ok, packed.checks
             assert float(abs(packed.values - hooked.values)) < 1e-4, patches
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_a_pattern_and_what_its_head_sees_together(architecture):
+    """The pattern is what was put there, whatever the keys; and it weighs the values that the head sees."""
+    model = tiny_model(architecture)
+    experiment = pw.Experiment(model, telling_pair(model))
+    pattern, keys, values = (pw.Patch(site, layer=2, head=1) for site in ("pattern", "k_per_head", "v_per_head"))
+    whole = pw.Patch("z", layer=2, head=1)
+    for executor in ("packed", "hooked"):
+        assert float(experiment.patch([pattern, values], executor=executor).values) == pytest.approx(
+            float(experiment.patch(whole, executor=executor).values), abs=1e-4
+        )
+        assert float(experiment.patch([pattern, keys], executor=executor).values) == pytest.approx(
+            float(experiment.patch(pattern, executor=executor).values), abs=1e-4
+        )

@@ -257,3 +257,19 @@ def test_any_network_on_sequences():
             hidden[position] = clean[position]
             out = net.out(hidden)[-1]
             assert float(result.values.sel(pos=position)) == pytest.approx(float(out[0] - out[1]), abs=1e-5)
+
+
+def test_a_module_that_never_runs():
+    class Half(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.unused = nn.Linear(4, 3), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.used(x)
+
+    experiment = pw.Experiment(pw.wrap(Half().eval()), pw.PromptPair(torch.ones(4), torch.zeros(4), 0, 1))
+    assert len(experiment.baselines.clean_top) == 3
+    assert experiment.sweep("module:used").ok
+    with pytest.raises(pw.SiteError, match="never passed at module:unused"):
+        experiment.sweep("module:unused")
