@@ -23,8 +23,8 @@ def quickstart(open_notebook):
 def same_without_widget(server, open_notebook):
     """The same notebook, had it no widget."""
     document = json.loads((server.folder / "quickstart.ipynb").read_text())
-    (cell,) = [cell for cell in document["cells"] if cell["cell_type"] == "code" and "PatchLab" in "".join(cell["source"])]
-    cell["source"] = "pair"
+    (cell,) = [cell for cell in document["cells"] if cell["cell_type"] == "code" and "pw.PatchLab" in "".join(cell["source"])]
+    cell["source"] = "from types import SimpleNamespace\nlab = SimpleNamespace(experiment=pw.Experiment(model, pair), code=str)\npair"
     (server.folder / "without.ipynb").write_text(json.dumps(document))
     notebook = open_notebook("without.ipynb")
     notebook.run_all()
@@ -48,7 +48,7 @@ def test_grid_then_heads_then_attention(quickstart, panel):
 
     for theme in ("Light", "Dark"):
         quickstart.use_theme(theme)
-        for name, width, height in (("wide", 1800, 1200), ("middle", 1400, 1200), ("narrow", 620, 2200)):
+        for name, width, height in (("wide", 1800, 1200), ("middle", 1400, 1200), ("narrow", 620, 2900)):
             quickstart.page.set_viewport_size({"width": width, "height": height})
             quickstart.page.mouse.move(0, 0)
             quickstart.screenshot(f"quickstart-{theme.lower()}-{name}", panel.root)
