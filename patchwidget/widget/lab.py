@@ -11,7 +11,7 @@ import traitlets
 
 from patchwidget.errors import PatchError
 
-from . import protocol
+from . import protocol, steer_under
 from .bench import Bench, Setting
 from .desk import Desk
 from .export import as_stored, write_html
@@ -22,6 +22,7 @@ from .runner import worker_of
 from .script import code_of_view
 from .selection import as_cells
 from .session import Session
+from .steer_under import SteerUnder
 
 
 class PatchLab(LiveWidget):
@@ -84,6 +85,7 @@ class PatchLab(LiveWidget):
         super().__init__(**options)
         session.name = str(self.model_id)
         self._picture = Picture(session.name)
+        self.steering = SteerUnder(session.name)
         self._session = session
         self._follow()
         self._desk = Desk(self, session, self._worker)
@@ -122,6 +124,7 @@ class PatchLab(LiveWidget):
         """Stop what is being measured, after the batch under way, and take the widget off the page."""
         if self._session is not None:
             self._session.close()
+            self.steering.close()
         super().close()
         if self._session is not None:
             self.set_trait("status", "closed")
@@ -135,6 +138,7 @@ class PatchLab(LiveWidget):
 
     def _ipython_display_(self) -> None:
         self._picture.display_under(self)
+        self.steering.display_under()
 
     def _begin(self) -> None:
         if self._desk is not None:
@@ -180,9 +184,15 @@ class PatchLab(LiveWidget):
     # ---- with the page
 
     def _answer(self, content: Any, last: int) -> None:
-        message = protocol.parse(content)
-        if self._desk is not None:
-            self._desk.answer(message, last)
+        message = protocol.parse(content, protocol.METHODS | steer_under.METHODS)
+        if self._session is None or self._desk is None:
+            return
+        match message:
+            case protocol.Request(name, "steer", {"layer": layer, "pos": pos, "site": site}):
+                self.steering.add(self._session.experiment, layer, pos, site)
+                self._session.tell(name)
+            case _:
+                self._desk.answer(message, last)
 
     def _sent(self, message: protocol.Message) -> None:
         self._follow()

@@ -14,6 +14,7 @@ from .catalog import NEURONS_ARE_DEEPER
 from .explain import explain_attention, explain_grid, explain_parts, explain_paths
 from .protocol import Message
 from .script import script
+from .steer_step import steer_step
 from .steps import Steps
 from .views import AttentionView, Axis, GridView, Question, View
 from .work import Once, Work
@@ -69,7 +70,7 @@ def _main(asked: Asked) -> GridView:
     positions = "each" if len(experiment.start(site).dims) <= 2 else "all"
     rows, cols = ("", *experiment.start(site, positions=positions).dims)[-2:]
     if (rows, cols) == ("layer", "pos"):
-        offered, words = steps.of_tokens(), "at one layer and one token"
+        offered, words = [*steps.of_tokens(), *steer_step(experiment.model, site)], "at one layer and one token"
     elif cols in ("head", "kv_head"):
         offered, words = steps.of_heads(None, cols), "at all tokens at once"
     else:

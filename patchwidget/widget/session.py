@@ -142,6 +142,11 @@ class Session:
             self.teach = on
             self._post_about(request)
 
+    def tell(self, request: str | None) -> None:
+        """Say how things stand, in answer to what has been done elsewhere."""
+        with self._lock:
+            self._post_about(request)
+
     def select(self, request: str | None, cells: list[Message]) -> Selection:
         """Select cells in place of those before."""
         with self._lock:

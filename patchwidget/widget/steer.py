@@ -24,7 +24,6 @@ from .export import as_stored, write_html
 from .kernel import waits_for_cells
 from .live import STORED_BYTES, LiveWidget, bundled, check_options
 from .runner import Job, worker_of
-from .script import script
 from .steer_code import code_of_vector
 from .steer_rows import Source
 from .steer_session import Settings, SteerSession, checked
@@ -86,15 +85,17 @@ class SteerLab(LiveWidget):
 
         Errors as in `SteeringVector.from_patch`.
         """
-        vector = SteeringVector.from_patch(experiment, layer=layer, pos=pos, site=site)
         lab = cls(experiment.model, experiment.prompts[0].corrupted, **options)
-        code = script(experiment, f"vector = pw.SteeringVector.from_patch(exp, layer={layer}, pos={pos}, site={site!r})").rstrip("\n")
-        made = code[code.index("model = ") :].split("\n", 1)[1] if "model = " in code else code
-        name = f"{site} of layer {layer}, position {pos}"
-        session = lab._session
-        assert session is not None  # noqa: S101  for the type checker
-        session.add(None, session.add_source(Source("", name, vector, made)))
+        assert lab._session is not None  # noqa: S101  for the type checker
+        steer_jobs.add_cell(lab._session, None, experiment, layer, pos, site)
         return lab
+
+    def add_cell(self, experiment: Any, *, layer: int, pos: int, site: str = "resid_post") -> None:
+        """One more row, of the vector at a cell; returns at once. What can't be is told on the page."""
+        assert self._session is not None  # noqa: S101  for the type checker
+        self._begun = True
+        batches = steer_jobs.take_cell(self._session, experiment, layer, pos, site, self._work)
+        self._submit(steer_jobs.MAKE, batches, partial(self._failed, None))
 
     @property
     def steers(self) -> list[Steer]:

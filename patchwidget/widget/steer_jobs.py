@@ -12,6 +12,7 @@ from patchwidget.experiments.steering.vector import SteeringVector
 
 from . import jobs
 from .protocol import Message
+from .script import script
 from .steer_code import code_of_vector
 from .steer_rows import Source, wrong
 from .steer_session import SteerSession
@@ -35,6 +36,21 @@ def make_vector(session: SteerSession, request: str, fields: Message, then: Call
     session.add(request, source, layer=min(max(fields["layer"], 0), model.n_layers - 1))
     then()
     yield
+
+
+def take_cell(session: SteerSession, experiment: Any, layer: int, pos: int, site: str, then: Callable[[], None]) -> Batches:
+    """A vector from a cell of a grid, and a row with it."""
+    add_cell(session, None, experiment, layer, pos, site)
+    then()
+    yield
+
+
+def add_cell(session: SteerSession, request: str | None, experiment: Any, layer: int, pos: int, site: str) -> None:
+    """The clean minus the corrupted activation at one cell, and a row with it. Errors as in `SteeringVector.from_patch`."""
+    vector = SteeringVector.from_patch(experiment, layer=layer, pos=pos, site=site)
+    lines = script(experiment, f"vector = pw.SteeringVector.from_patch(exp, layer={layer}, pos={pos}, site={site!r})").rstrip("\n")
+    made = lines[lines.index("pair = ") :]  # the model is loaded by then
+    session.add(request, session.add_source(Source("", f"{site} of layer {layer}, position {pos}", vector, made)))
 
 
 def fill_ladders(session: SteerSession) -> Batches:

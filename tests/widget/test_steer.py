@@ -12,6 +12,7 @@ from patchwidget.errors import PatchError, PromptError
 from patchwidget.widget import protocol, steer_messages
 from patchwidget.widget.steer import SteerLab
 from patchwidget.widget.steer_rows import RUNGS, round_up
+from tests.widget.conftest import BareLab
 from tests.widget.fakes import Page
 
 EXAMPLES = json.loads((Path(__file__).parents[1] / "protocol" / "steer_messages.json").read_text())
@@ -417,3 +418,43 @@ def test_a_vector_of_other_weights_is_a_warning_that_is_shown_too(open_panel, mo
 @pytest.mark.parametrize(("value", "expected"), [(0.9, 1), (1, 1), (1.1, 2), (2.2, 3), (3.1, 5), (7, 10), (0.031, 0.05)])
 def test_limits_are_round(value, expected):
     assert round_up(value) == pytest.approx(expected)
+
+
+# ---- in a lab
+
+
+def test_steering_from_a_cell_of_a_lab(open_lab, small, monkeypatch):
+    from patchwidget.widget import steer_under
+
+    shown = []
+    monkeypatch.setattr(steer_under, "SteerLab", BarePanel)
+    monkeypatch.setattr(steer_under, "publish_display_data", lambda *args, **options: shown.append(options))
+    model, pair = small
+    lab = BareLab(model, pair, site="resid_post")
+    page = Page(lab)
+    page.hello()
+    assert lab.wait(timeout=60.0)
+    step = page.main["steps"][-1]
+    assert (step["method"], step["reason"]) == ("steer", None)
+    for layer in (1, 2):
+        parent = {"view": "v1", "row": layer, "col": 3}
+        request = page.request("steer", layer=layer, pos=3, **step["params"], parent=parent)
+        page.until(lambda request=request: any(message["type"] == "lab" for message in page.of(request)))
+    panel = lab.steering.panel
+    assert panel.wait(timeout=60.0)
+    assert [steer.vector.layers for steer in panel.steers] == [[1], [2]]
+    expected = pw.SteeringVector.from_patch(lab.experiment, layer=2, pos=3)
+    assert torch.equal(panel.steers[1].vector[2], expected[2])
+    assert shown == [{"transient": {"display_id": f"{lab.model_id}-steering"}, "update": True}]
+    worker = panel._worker
+    lab.close()
+    assert worker.wait(panel, timeout=20.0)
+    assert worker.wait(lab, timeout=20.0)
+
+
+def test_a_model_that_does_not_generate_says_why(open_lab):
+    lab, page = open_lab()
+    page.hello()
+    lab.wait(timeout=20.0)
+    (step,) = [step for step in page.main["steps"] if step["method"] == "steer"]
+    assert step["reason"] == "tiny does not generate text by continuing a prompt."

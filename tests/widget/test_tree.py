@@ -77,6 +77,8 @@ def test_steps_lead_on(shown):
         view = page.views[name]
         rows, cols = view.get("rows"), view.get("cols")
         for step in view["steps"]:
+            if step["method"] == "steer":
+                continue  # leads out of the tree
             cell = {}
             for axis, place in ((rows, "row"), (cols, "col")):
                 if axis:
