@@ -236,10 +236,23 @@ describe("the panel", () => {
     for (let place = -50; place < 50; place++) await slide(place);
     expect(sent.filter(({ type }) => type !== "hello")).toEqual([]);
     expect(Number(part("next-tokens").dataset.frames)).toBe(drawn + 100);
+    await slide(-20);
     await slide(-20, "change");
     expect(requests().map(({ method, params }) => [method, params])).toEqual([
       ["row", { row: "r2", strength: strengthAt(-20, 5) }],
     ]);
+  });
+
+  it("lets go where it was grabbed, which is no change", async () => {
+    start();
+    await receive("hello");
+    const place = Number(part<HTMLInputElement>("strength").value);
+    await slide(place + 1);
+    expect(part("text-steered").dataset.status).toBe("old");
+    await slide(place, "pointerup");
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    await frame();
+    expect(part("text-steered").dataset.status).toBe("done");
   });
 
   it("stops a text that is being written when a slider is grabbed, once", async () => {

@@ -307,6 +307,8 @@ class SteerSession:
 
     def _changed(self, request: str | None) -> None:
         self._failed.clear()
+        # what was stopped, by hand or because a slider was grabbed, is written anew
+        self._texts = {side: text for side, text in self._texts.items() if text.status != "stopped"}
         self.post(steer_messages.panel(self._about(), request))
 
     def _post_text(self, text: Text, start: int) -> None:

@@ -110,3 +110,7 @@ export function isFresh({ panel, texts }: SteerState, side: Side): boolean {
 export function isWriting(state: SteerState): boolean {
   return state.link === "live" && Object.values(state.texts).some(({ status }) => status === "writing");
 }
+
+export function isStopped({ texts }: SteerState): boolean {
+  return Object.values(texts).some(({ status }) => status === "stopped");
+}

@@ -5,7 +5,7 @@ import { h, setText, toggle } from "../../view/dom";
 import { eachFrame } from "../../view/frame";
 import { createProblem } from "../../view/problem";
 import type { Actions } from "../actions";
-import { asking, awaited, currentRow, isWriting, type SteerState } from "../state";
+import { asking, awaited, currentRow, isStopped, isWriting, type SteerState } from "../state";
 import { initialUi, shownStrength, type Ui } from "../ui";
 import { createCurve } from "./curve";
 import { createField, createFieldErrors, readNumber } from "./field";
@@ -104,8 +104,10 @@ export function mountPanel(host: HTMLElement, store: Store<SteerState>, actions:
     actions.row(row, { strength });
   };
   const release = (row: string, strength: number) => {
+    if (ui.state.drag?.row !== row) return;
     ui.update((now) => ({ ...now, drag: null }));
-    actions.row(row, { strength });
+    const before = store.state.panel?.rows.find((one) => one.id === row)?.strength;
+    if (strength !== before || isStopped(store.state)) actions.row(row, { strength });
   };
 
   follow.addEventListener("change", () => ui.update((now) => ({ ...now, follow: follow.checked })), { signal });
@@ -175,7 +177,7 @@ export function mountPanel(host: HTMLElement, store: Store<SteerState>, actions:
     const open = ui.state.making || (panel.rows.length === 0 && live);
     making.setAttribute("aria-expanded", String(open));
     toggle(make.element, open);
-    make.show(state);
+    if (open) make.show(state);
     promptError.show(state.fields);
     rowErrors.show(state.fields);
     settingErrors.show(state.fields);

@@ -72,12 +72,20 @@ export function createRow(id: string, { actions, drag, release }: RowHandlers, s
     actions.wrong("strength", value === null ? `The strength ${JSON.stringify(text)} is not a number.` : null);
     if (value !== null) actions.row(id, { strength: value });
   }
-  const dragged = () => strengthAt(strength.valueAsNumber, row?.limit ?? 1);
+  /** Where the slider stands at the row's own strength it is that, and not the nearest of its steps. */
+  const dragged = () => {
+    const { limit, strength: own } = row ?? { limit: 1, strength: 0 };
+    return strength.valueAsNumber === placeOf(own, limit) ? own : strengthAt(strength.valueAsNumber, limit);
+  };
   on.addEventListener("change", () => actions.row(id, { on: on.checked }), { signal });
   remove.addEventListener("click", () => actions.remove(id), { signal });
   strength.addEventListener("input", () => drag(id, dragged()), { signal });
   strength.addEventListener("change", () => release(id, dragged()), { signal });
-  strength.addEventListener("dblclick", () => release(id, 0), { signal });
+  // a drag that ends where it began is no change to the browser
+  for (const end of ["pointerup", "pointercancel", "blur"]) {
+    strength.addEventListener(end, () => setTimeout(() => release(id, dragged())), { signal });
+  }
+  strength.addEventListener("dblclick", () => actions.row(id, { strength: 0 }), { signal });
   const chosenLayer = () => row?.layers[layer.valueAsNumber] ?? 0;
   layer.addEventListener("input", () => setText(layerText, layerName(chosenLayer())), { signal });
   layer.addEventListener("change", () => actions.row(id, { layer: chosenLayer() }), { signal });

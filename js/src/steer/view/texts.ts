@@ -1,11 +1,13 @@
 /** Both texts side by side as they are written, what differs marked, and what steering costs. */
 import { compact } from "../../format";
-import { h, memo, setText } from "../../view/dom";
+import { remember } from "../../memo";
+import { h, setText } from "../../view/dom";
 import { changedTokens } from "../diff";
 import type { Ladder, Side, Written } from "../protocol";
 import { klAt } from "../scale";
 import { isFresh, type SteerState } from "../state";
 
+const none: readonly never[] = [];
 const STATUS = { writing: "writing…", done: "", stopped: "stopped", failed: "failed" };
 
 export function createTexts() {
@@ -17,13 +19,16 @@ export function createTexts() {
     damage.element,
     h("div", { class: "pw-texts" }, base.element, steered.element),
   );
+  const marks = remember((plain: Written | undefined, bent: Written | undefined) =>
+    plain && bent ? changedTokens(plain.pieces.slice(0, enough(plain, bent)), bent.pieces) : none,
+  );
   return {
     element,
     /** `moved`: the slider has left where the text was written. */
     show(state: SteerState, ladder: Ladder | null, strength: number, moved: boolean): void {
       const [plain, bent] = [state.texts.base, state.texts.steered];
-      base.show(plain, [], !isFresh(state, "base"));
-      const changed = plain && bent ? changedTokens(plain.pieces.slice(0, enough(plain, bent)), bent.pieces) : [];
+      base.show(plain, none, !isFresh(state, "base"));
+      const changed = marks(plain, bent);
       steered.show(bent, changed, moved || !isFresh(state, "steered"));
       damage.show(ladder ? klAt(ladder, strength) : null, plain, moved ? undefined : bent);
     },
@@ -40,7 +45,7 @@ function createText(side: Side, title: string) {
   const body = h("p", { class: "pw-text", "data-pw": `text-${side}`, tabindex: 0, "aria-label": `${title} text` });
   const problem = h("p", { class: "pw-field-error" });
   const element = h("div", { class: "pw-text-side" }, h("div", { class: "pw-heading" }, title, status), body, problem);
-  const show = memo(({ pieces, changed }: { pieces: readonly string[]; changed: readonly boolean[] }) => {
+  const show = remember((pieces: readonly string[], changed: readonly boolean[]) => {
     const atEnd = body.scrollTop + body.clientHeight > body.scrollHeight - 4;
     body.replaceChildren(
       ...pieces.map((piece, i) => {
@@ -58,7 +63,7 @@ function createText(side: Side, title: string) {
       body.dataset.status = stale ? "old" : (text?.status ?? "none");
       setText(status, text ? STATUS[text.status] : "");
       setText(problem, text?.message ? `${text.message} ${text.hint ?? ""}`.trim() : "");
-      show({ pieces: text?.pieces ?? [], changed });
+      show(text?.pieces ?? none, changed);
     },
   };
 }
