@@ -124,6 +124,7 @@ export function createCurve(signal: AbortSignal) {
     element,
     show(now: Ladder | null, at: number, stale: boolean): void {
       element.classList.toggle("pw-stale", stale);
+      element.classList.toggle("pw-unknown", now === null);
       if (now === ladder && at === strength) return;
       [ladder, strength] = [now, at];
       place();

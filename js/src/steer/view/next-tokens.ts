@@ -44,6 +44,7 @@ export function createNextTokens() {
     element,
     show(ladder: Ladder | null, strength: number, stale: boolean): void {
       element.classList.toggle("pw-stale", stale);
+      element.classList.toggle("pw-unknown", ladder === null);
       if (!ladder || (drawn?.ladder === ladder && drawn.strength === strength)) return;
       drawn = { ladder, strength };
       const full = whole(ladder);
