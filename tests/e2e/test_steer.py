@@ -5,6 +5,8 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.e2e.panel import Panel
+
 SET_UP = """
 import time
 import patchwidget as pw
@@ -19,6 +21,16 @@ vector = pw.SteeringVector.from_pairs(
 LAB = """
 steering = pw.SteerLab(model, "I went to see the film last night and I thought it was", vector, max_new_tokens=60)
 steering
+"""
+
+PATCHLAB = """
+import patchwidget as pw
+lab = pw.PatchLab(pw.load(), pw.PromptPair(
+    "When John and Mary went to the store, John gave a drink to",
+    "When John and Mary went to the store, Mary gave a drink to",
+    answer=" Mary", distractor=" John",
+))
+lab
 """
 
 # in the page: counts what goes to the kernel's sockets, by type of message, but for pings of the widget's hello
@@ -216,3 +228,22 @@ def test_it_looks_as_it_should(steering):
     steering.use_theme("Light")
     assert steering.page_errors == []
     assert steering.foreign == []
+
+
+def test_steering_from_a_cell_of_a_lab(open_notebook):
+    notebook = open_notebook("steer-from-cell.ipynb", PATCHLAB)
+    notebook.run(0)
+    lab = Panel(notebook.page)
+    lab.wait_until_done()
+    lab.click(lab.grid, row=20, col=13)
+    lab.root.locator('[data-step="steer"]').click()
+    panel = SteerPanel(notebook.page)
+    expect(panel.part("row")).to_have_count(1, timeout=60_000)
+    expect(panel.part("vector")).to_contain_text("resid_pre of layer 20, position 13")
+    panel.wait_until_written()
+    lab.click(lab.grid, row=10, col=9)
+    lab.root.locator('[data-step="steer"]').first.click()
+    expect(panel.part("row")).to_have_count(2, timeout=60_000)
+    notebook.page.set_viewport_size({"width": 1400, "height": 1800})
+    notebook.screenshot("steer-from-cell")
+    assert notebook.page_errors == []

@@ -70,7 +70,7 @@ function createText(side: Side, title: string) {
 
 /** KL and perplexity, as numbers and on a scale that saturates. */
 function createDamage() {
-  const values = Array.from({ length: 3 }, () => h("dd", {}, "–"));
+  const values = Array.from({ length: 3 }, () => h("b", {}, "–"));
   const names = ["KL of the next token", "KL over the text", "perplexity of the text"];
   const titles = [
     "how far steering moves the next-token distribution: D(unsteered || steered), in nats",
@@ -79,13 +79,13 @@ function createDamage() {
   ];
   const meter = h("i", {});
   const element = h(
-    "dl",
-    { class: "pw-damage", "data-pw": "damage", "aria-label": "damage" },
+    "div",
+    { class: "pw-damage", "data-pw": "damage", role: "group", "aria-label": "damage" },
     ...names.map((name, i) =>
       h(
         "div",
         { title: titles[i] },
-        h("dt", {}, name),
+        h("span", { class: "pw-muted" }, name),
         values[i],
         i === 0 ? h("span", { class: "pw-meter", "aria-hidden": "true" }, meter) : null,
       ),
