@@ -29,7 +29,7 @@ export const initialState: SteerState = {
 };
 
 export function asked(state: SteerState, request: { id: string } & Question): SteerState {
-  return { ...state, open: { ...state.open, [request.id]: request }, fields: {} };
+  return { ...state, open: { ...state.open, [request.id]: request }, fields: {}, problems: {} };
 }
 
 export function received(state: SteerState, message: FromKernel): SteerState {

@@ -104,7 +104,8 @@ export function mountPanel(host: HTMLElement, store: Store<SteerState>, actions:
     actions.row(row, { strength });
   };
   const release = (row: string, strength: number) => {
-    if (ui.state.drag?.row !== row) return;
+    // in a saved state the slider stays where it was put
+    if (ui.state.drag?.row !== row || store.state.link === "stored") return;
     ui.update((now) => ({ ...now, drag: null }));
     const before = store.state.panel?.rows.find((one) => one.id === row)?.strength;
     if (strength !== before || isStopped(store.state)) actions.row(row, { strength });
