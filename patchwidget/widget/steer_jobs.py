@@ -50,7 +50,7 @@ def add_cell(session: SteerSession, request: str | None, experiment: Any, layer:
     vector = SteeringVector.from_patch(experiment, layer=layer, pos=pos, site=site)
     lines = script(experiment, f"vector = pw.SteeringVector.from_patch(exp, layer={layer}, pos={pos}, site={site!r})").rstrip("\n")
     made = lines[lines.index("pair = ") :]  # the model is loaded by then
-    session.add(request, session.add_source(Source("", f"{site} of layer {layer}, position {pos}", vector, made)))
+    session.add(request, session.add_source(Source("", f"layer {layer}, position {pos} ({site})", vector, made)))
 
 
 def fill_ladders(session: SteerSession) -> Batches:

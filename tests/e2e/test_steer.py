@@ -239,7 +239,7 @@ def test_steering_from_a_cell_of_a_lab(open_notebook):
     lab.root.locator('[data-step="steer"]').click()
     panel = SteerPanel(notebook.page)
     expect(panel.part("row")).to_have_count(1, timeout=60_000)
-    expect(panel.part("vector")).to_contain_text("resid_pre of layer 20, position 13")
+    expect(panel.part("vector")).to_contain_text("layer 20, position 13 (resid_pre)")
     panel.wait_until_written()
     lab.click(lab.grid, row=10, col=9)
     lab.root.locator('[data-step="steer"]').first.click()
