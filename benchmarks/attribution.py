@@ -11,6 +11,7 @@ them; and the processor time of the estimate and of the exact grid.
 import argparse
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -38,7 +39,7 @@ def main() -> None:
     print("| site | cells | method | rank correlation | cells for the top 10 | estimate, s | exact, s |")
     print("|---|---:|---|---:|---:|---:|---:|")
     for site in sites:
-        where = few_neurons(experiment) if site == "mlp_post" else {}
+        where: dict[str, Any] = few_neurons(experiment) if site == "mlp_post" else {}
         experiment.sweep(site, **{"layers": [0], **where}, progress=False)  # records what both need
         exact, exact_seconds = timed(lambda site=site, where=where: experiment.sweep(site, **where, progress=False))
         for name, how in METHODS.items():
@@ -46,7 +47,7 @@ def main() -> None:
                 continue
             estimate, seconds = timed(lambda site=site, where=where, how=how: experiment.attribute(site, **where, **how))
             found, true = (effects(experiment, result) for result in (estimate, exact))
-            correlation, needed = float(spearmanr(found, true).statistic), cells_needed(found, true)
+            correlation, needed = float(spearmanr(found, true)[0]), cells_needed(found, true)  # type: ignore[arg-type]
             row = f"| {site} | {len(true)} | {name} | {correlation:.2f} | {needed} |"
             print(f"{row} {seconds:.2f} | {exact_seconds:.2f} |", flush=True)
 
@@ -54,7 +55,8 @@ def main() -> None:
 def few_neurons(experiment: pw.Experiment) -> dict[str, list]:
     """The neurons of the layer whose MLP matters most, at the two positions where that is so."""
     found = experiment.sweep("mlp_out", progress=False).top(2)
-    return {"layers": [int(found["layer"][0])], "positions": [[int(position)] for position in sorted(set(found["pos"]))]}
+    layers, positions = found["layer"].tolist(), found["pos"].tolist()
+    return {"layers": layers[:1], "positions": [[position] for position in sorted(set(positions))]}
 
 
 def effects(experiment: pw.Experiment, result: pw.PatchResult) -> np.ndarray:
