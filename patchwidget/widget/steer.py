@@ -26,7 +26,8 @@ from .live import STORED_BYTES, LiveWidget, bundled, check_options
 from .runner import Job, worker_of
 from .steer_code import code_of_vector
 from .steer_rows import Source
-from .steer_session import Settings, SteerSession, checked
+from .steer_session import SteerSession
+from .steer_settings import Settings, checked
 
 
 class SteerLab(LiveWidget):

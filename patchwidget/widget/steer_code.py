@@ -6,7 +6,7 @@ from patchwidget.experiments.steering.vector import SteeringVector
 
 if TYPE_CHECKING:
     from .steer_rows import Row
-    from .steer_session import Settings
+    from .steer_settings import Settings
 
 
 def code_of(model: Any, settings: "Settings", rows: "list[Row]", *, chat: bool) -> str:

@@ -7,22 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
-from patchwidget.errors import PatchError
 from patchwidget.experiments.steering.extract import METHODS
-from patchwidget.experiments.steering.generation import read_prompts
 from patchwidget.experiments.steering.steer import UNITS, Steer
 
 from . import steer_messages
 from .descriptors import describe_error
 from .protocol import Message
 from .steer_code import code_of
+from .steer_ladder import LIKELIEST, Wanted, describe_ladder, has, with_rung
 from .steer_rows import Row, Source, first_row, wrong
-from .typed import FieldError
-
-LIKELIEST, MOST_TOKENS = 8, 96
-"""A ladder follows the tokens that are among so many likeliest at any strength, and at most so many of them."""
+from .steer_settings import Settings, checked
 
 _METHODS = {
     "mean_diff": ("difference of means", "mean of the positive minus mean of the negative examples, at their last token"),
@@ -31,30 +25,6 @@ _METHODS = {
     "actadd": ("by position (ActAdd)", "the difference of one pair at each position"),
     "logistic": ("probe (logistic)", "the normal of a logistic-regression probe"),
 }
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What texts are made with. `prompt`: as it was given; `tokens`: its token ids."""
-
-    prompt: Any
-    tokens: tuple[int, ...]
-    seed: int = 0
-    temperature: float = 0.0
-    length: int = 40
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A ladder to compute: of `row`, which is the `vary`-th of `steers`, after the prompt. `tokens`: which to follow, or among how many likeliest."""
-
-    row: Row
-    key: str
-    steers: list[Steer]
-    vary: int
-    strengths: list[float]
-    tokens: Any
-    prompt: tuple[int, ...]
 
 
 @dataclass
@@ -220,7 +190,7 @@ class SteerSession:
             self._rows = {name: replace(row, source=new) if row.source is source else row for name, row in self._rows.items()}
             self.post(steer_messages.panel(self._about()))
 
-    def wanted_ladder(self) -> "Wanted | None":
+    def wanted_ladder(self) -> Wanted | None:
         """The ladder to be computed next, that of the row at hand first; None where all are known."""
         with self._lock:
             applied = [row for row in self._rows.values() if row.on]
@@ -228,7 +198,7 @@ class SteerSession:
                 key = self._ladder_key(row)
                 steers = [one.steer() for one in applied]
                 known, grid = (ladders.get(row.id) for ladders in (self._ladders, self._grids))
-                if key in self._failed or (known and known["key"] == key and _has(known["strengths"], row.strength)):
+                if key in self._failed or (known and known["key"] == key and has(known["strengths"], row.strength)):
                     continue
                 rests = grid if grid and grid["key"] == key else None
                 strengths = [row.strength] if rests else row.strengths()
@@ -236,7 +206,7 @@ class SteerSession:
                 return Wanted(row, key, steers, applied.index(row), strengths, tokens, self._settings.tokens)
             return None
 
-    def know_ladder(self, wanted: "Wanted", ladder: Any) -> None:
+    def know_ladder(self, wanted: Wanted, ladder: Any) -> None:
         """A ladder has been computed, or the one strength of it on which its row rests."""
         told = describe_ladder(wanted, ladder)
         with self._lock:
@@ -250,7 +220,7 @@ class SteerSession:
             self._ladders[row] = told
             self.post(steer_messages.ladder(told))
 
-    def fail_ladder(self, wanted: "Wanted", error: BaseException) -> None:
+    def fail_ladder(self, wanted: Wanted, error: BaseException) -> None:
         """A ladder can't be computed: it is not tried again until something changes."""
         with self._lock:
             self._failed.add(wanted.key)
@@ -349,56 +319,6 @@ class SteerSession:
             "keys": {side: self._text_key(side) for side in ("base", "steered")},
             "code": self.code(),
         }
-
-
-def checked(model: Any, settings: Settings, *, chat: bool) -> Settings:
-    """With the prompt's tokens; FieldError where something can't be."""
-    if not 0 <= settings.temperature <= 10:
-        raise wrong("temperature", f"The temperature is {settings.temperature:g}.", "Choose 0 (the likeliest token each time) to 10.")
-    if not 1 <= settings.length <= 1000:
-        raise wrong("length", f"A text of {settings.length} new tokens can't be written.", "Choose 1 to 1000.")
-    if not 0 <= settings.seed < 2**63:
-        raise wrong("seed", f"The seed is {settings.seed}.", "Choose a whole number from 0 on.")
-    try:
-        prompts, several = read_prompts(model, settings.prompt, chat=chat)
-    except PatchError as error:
-        raise FieldError("prompt", error) from error
-    if several:
-        raise wrong("prompt", "The panel takes one prompt, and a list was given.", "Make one panel each.")
-    tokens = prompts[0]
-    context = model.context_length
-    if context is not None and len(tokens) + settings.length > context:
-        raise wrong(
-            "length", f"{len(tokens)} tokens and {settings.length} new ones are more than {model.name} takes, {context}.", "Choose fewer."
-        )
-    return replace(settings, tokens=tuple(tokens))
-
-
-def describe_ladder(wanted: Wanted, ladder: Any) -> Message:
-    """As the page has it."""
-    followed = ladder.probabilities
-    return {
-        "row": wanted.row.id,
-        "key": wanted.key,
-        "strengths": ladder.strengths,
-        "tokens": [str(text) for text in followed["token"].to_numpy()[:MOST_TOKENS]],
-        "ids": [int(token) for token in followed["id"].to_numpy()[:MOST_TOKENS]],
-        "base": ladder.base_probabilities.to_numpy()[:MOST_TOKENS].astype(np.float32),
-        "probabilities": followed.to_numpy()[:, :MOST_TOKENS].astype(np.float32),
-        "kl": ladder.kl,
-        "executor": ladder.info["executor"],
-    }
-
-
-def with_rung(grid: Message, rung: Message) -> Message:
-    """A ladder with one strength more."""
-    place = int(np.searchsorted(grid["strengths"], rung["strengths"][0]))
-    merged = {name: np.insert(grid[name], place, rung[name][0], axis=0) for name in ("strengths", "probabilities", "kl")}
-    return grid | merged
-
-
-def _has(strengths: np.ndarray, strength: float) -> bool:
-    return bool(np.isclose(strengths, strength, rtol=1e-5, atol=1e-7).any())
 
 
 def _key(*parts: Any) -> str:
