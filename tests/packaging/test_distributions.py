@@ -73,8 +73,10 @@ def python(wheel, tmp_path_factory):
 def test_wheel_holds_the_front_end_and_the_examples(wheel):
     with zipfile.ZipFile(wheel) as archive:
         sizes = {file.filename: file.file_size for file in archive.infolist()}
-    assert 0 < sizes[f"{STATIC}/widget.js"] < LIMIT
-    assert 0 < sizes[f"{STATIC}/widget.css"] < LIMIT
+    for widget in ("widget", "steer"):
+        script, style = sizes[f"{STATIC}/{widget}.js"], sizes[f"{STATIC}/{widget}.css"]
+        assert min(script, style) > 0
+        assert script + style < LIMIT, widget
     assert "patchwidget/examples/quickstart.ipynb" in sizes
     assert "patchwidget/py.typed" in sizes
     assert not [name for name in sizes if name.startswith(("tests", "js", "benchmarks"))]
@@ -83,7 +85,7 @@ def test_wheel_holds_the_front_end_and_the_examples(wheel):
 def test_source_distribution_holds_the_bundle_and_its_sources(built):
     with tarfile.open(built / f"patchwidget-{__version__}.tar.gz") as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {f"{STATIC}/widget.js", "js/src/index.ts", "js/package-lock.json", "constraints.txt", "LICENSE"} <= names
+    assert {f"{STATIC}/widget.js", f"{STATIC}/steer.js", "js/src/index.ts", "js/package-lock.json", "constraints.txt", "LICENSE"} <= names
     assert not [name for name in names if "node_modules" in name or "screenshots" in name]
 
 
