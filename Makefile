@@ -20,6 +20,8 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 # one file on each core; but the end-to-end tests have the machine for themselves, since they ask how soon it answers
 SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile
+# or the threads of one file wait for those of another
+ONE_THREAD := OMP_NUM_THREADS=1
 # pytest's 5: ARGS has chosen no test of this half
 NONE_IS_FINE = $(if $(ARGS),|| test $$? -eq 5)
 
@@ -41,12 +43,12 @@ demo: $(VENV)/.installed-demo $(BUNDLE)
 
 test: check chromium
 	cd js && npm test
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --ignore=tests/e2e $(ARGS) $(NONE_IS_FINE)
+	$(ONE_THREAD) $(BIN)/python -m pytest $(SIDE_BY_SIDE) --ignore=tests/e2e $(ARGS) $(NONE_IS_FINE)
 	$(BIN)/python -m pytest tests/e2e $(ARGS) $(NONE_IS_FINE)
 
 # the engine on the older transformers that many users have: blocks return tuples there
 test-transformers4: $(VENV4)/.installed
-	$(VENV4)/bin/python -m pytest tests/engine tests/experiments tests/models/test_anatomy.py tests/models/test_foreign.py $(SIDE_BY_SIDE) $(ARGS)
+	$(ONE_THREAD) $(VENV4)/bin/python -m pytest tests/engine tests/experiments tests/models/test_anatomy.py tests/models/test_foreign.py $(SIDE_BY_SIDE) $(ARGS)
 
 check: $(VENV)/.installed-dev $(BUNDLE)
 	$(BIN)/ruff check
