@@ -90,7 +90,7 @@ def test_a_long_sweep_is_cut_into_walks_with_the_same_values():
     whole = experiment.sweep("z").values.to_numpy()
     executor = experiment.make_executor("packed")
     executor.max_rows = 7
-    experiment.make_executor = lambda name: executor
+    experiment.make_executor = lambda name, pairs: executor
     sweep = experiment.start("z")
     assert sum(1 for _ in sweep) > 20
     np.testing.assert_allclose(sweep.result.values, whole, atol=1e-5)

@@ -1,6 +1,7 @@
 """What is shipped: built without Node, installed without Node, with all that the widget needs inside."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -110,6 +111,6 @@ def test_constraints_pin_every_dependency_for_any_machine():
     assert not [name for name in pinned if name.startswith(("nvidia", "cuda"))]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     groups = project["optional-dependencies"]
-    for requirement in [*project["dependencies"], *groups["demo"], *groups["test"]]:
-        name = requirement.partition(">")[0]
-        assert name in pinned
+    for requirement in {*project["dependencies"], *(one for group in groups.values() for one in group)}:
+        name = re.match(r"[\w.-]+", requirement)[0]
+        assert name in pinned or name == "patchwidget", name
