@@ -22,23 +22,27 @@ def describe_lab(bench: Bench, setting: Setting) -> Message:
         "site": setting.site,
         "metric": setting.metric,
         "direction": setting.direction,
-        "pairs": [describe_prompts(pair) for pair in bench.prompts],
+        "pairs": [describe_prompts(model, pair) for pair in bench.prompts],
         "edit": None if model.tokenizer is not None else f"{model.name} has no tokenizer, so prompts can't be typed.",
         "metrics": describe_metrics(bench, setting.pair),
         "directions": DIRECTIONS,
     }
 
 
-def describe_prompts(prompts: Any) -> Message:
+def describe_prompts(model: Any, prompts: Any) -> Message:
     """A pair as it was given, for the menu and to be edited: texts, or None where it was given otherwise."""
+
+    def text(answer: Any) -> str | None:
+        return model.token_text(answer) if isinstance(answer, int) else answer if isinstance(answer, str) else None
+
     both_texts = isinstance(prompts.clean, str) and isinstance(prompts.corrupted, str)
     clean = prompts.clean if both_texts else None
     return {
         "label": clean or "a pair given as tokens",
         "clean": clean,
         "corrupted": prompts.corrupted if both_texts else None,
-        "answer": prompts.answer if isinstance(prompts.answer, str | int) else None,
-        "distractor": prompts.distractor if isinstance(prompts.distractor, str | int) else None,
+        "answer": text(prompts.answer),
+        "distractor": text(prompts.distractor),
     }
 
 

@@ -270,7 +270,7 @@ class Session:
         return make_view(experiment, self._steps, setting, f"v{next(self._numbers)}", method, params)
 
     def _open(self, request: str | None, setting: Setting, method: str, params: Message, parent: Message | None) -> View | None:
-        known = self._tree.answering(canonical(method, params, setting))
+        known = self._tree.answering(canonical(method, params, setting), self._tree[parent["view"]] if parent else None)
         if known is not None and known.status in {"cancelled", "failed"}:
             return self._reopen(known, request)
         if known is not None:

@@ -36,9 +36,10 @@ class Tree:
     def drop(self, view: View) -> None:
         self._views.pop(view.id, None)
 
-    def answering(self, question: Question) -> View | None:
-        """The view of this question, if there is one."""
-        return next((view for view in self._views.values() if view.question == question), None)
+    def answering(self, question: Question, asker: View | None = None) -> View | None:
+        """The view of this question, if there is one; under the main grid of the view where it is asked, so that one stays at that grid."""
+        found = (view for view in self._views.values() if view.question == question)
+        return next((view for view in found if asker is None or self.path(view)[0] is self.path(asker)[0]), None)
 
     def path(self, view: View) -> list[View]:
         """From the main grid down to a view."""

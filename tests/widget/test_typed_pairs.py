@@ -96,7 +96,7 @@ def test_a_token_chosen_by_its_id_is_an_answer(shown):
     assert opened["open"]["cols"]["labels"][1] == " John"
     lab.wait(timeout=60.0)
     assert lab.experiment.pair.answer_text == " Ann"
-    assert page.lab_state["pairs"][1]["answer"] == token
+    assert page.lab_state["pairs"][1]["answer"] == " Ann"
 
 
 def test_a_pair_that_is_there_already_is_not_added_twice(shown):
