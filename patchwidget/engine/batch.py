@@ -18,6 +18,23 @@ class Batch:
     values: Tensor
 
 
+def chunks_of(rows: Iterable[tuple[int, int]], max_rows: int) -> list[list[int]]:
+    """Numbers that travel together, in the order in which they come, up to `max_rows` rows; one that needs more goes alone.
+
+    Args:
+        rows: pairs of a number and how many rows it needs.
+    """
+    chunks: list[list[int]] = []
+    held = 0
+    for number, needed in rows:
+        if not chunks or held + needed > max_rows:
+            chunks.append([])
+            held = 0
+        chunks[-1].append(number)
+        held += needed
+    return chunks
+
+
 def run_chunks(chunks: Iterable[Sequence[int]], run: Callable[[Sequence[int]], Tensor]) -> Iterator[Batch]:
     """Run each chunk of cell numbers; a chunk that does not fit into memory is halved and tried again, and nothing that is done is lost."""
     waiting = deque(chunks)

@@ -26,7 +26,7 @@ from patchwidget.models.model import Model
 
 from .access import on_write
 from .attention import attend_edited, edit_heads
-from .batch import Batch, run_chunks
+from .batch import Batch, chunks_of, run_chunks
 from .cells import Cell, EditTable
 from .groups import Group, Planned, pack, plan_cell, row_numbers, take_back
 from .measure import Measure
@@ -67,16 +67,8 @@ class PackedExecutor:
 
     def _chunks(self, plans: Sequence[Planned]) -> list[list[int]]:
         """Cells that travel together: neighbours by entry layer, since a walk begins at its first cell's layer, up to the rows allowed."""
-        chunks: list[list[int]] = []
-        rows = self.max_rows
-        for plan in sorted(plans, key=lambda plan: (plan.layer, plan.cell.base, plan.start)):
-            needed = self.measures[plan.cell.base].last + 1 - plan.start
-            if not chunks or rows + needed > self.max_rows:
-                chunks.append([])
-                rows = 0
-            chunks[-1].append(plan.number)
-            rows += needed
-        return chunks
+        ordered = sorted(plans, key=lambda plan: (plan.layer, plan.cell.base, plan.start))
+        return chunks_of(((plan.number, self.measures[plan.cell.base].last + 1 - plan.start) for plan in ordered), self.max_rows)
 
     def _base_values(self, bases: Sequence[int]) -> Tensor:
         return torch.cat([self.measures[base].of_logits(self.bases[base].logits[None]) for base in bases])

@@ -21,7 +21,7 @@ from patchwidget.models.model import Model
 
 from .access import on_read, on_write
 from .attention import as_rows
-from .batch import run_chunks
+from .batch import chunks_of, run_chunks
 from .cells import Cell, Edit, EditTable
 from .recording import Recording
 from .rows import call_block, pick_arguments
@@ -99,15 +99,8 @@ class FrozenRun:
 
     def _chunks(self, travellers: Sequence[_Traveller]) -> list[list[int]]:
         """Senders that travel together: neighbours by layer, up to `max_rows` rows."""
-        chunks: list[list[int]] = []
-        rows = self.max_rows
-        for traveller in sorted(travellers, key=lambda traveller: traveller.layer):
-            if rows + len(traveller.positions) > self.max_rows:
-                chunks.append([])
-                rows = 0
-            chunks[-1].append(traveller.number)
-            rows += len(traveller.positions)
-        return chunks
+        ordered = sorted(travellers, key=lambda traveller: traveller.layer)
+        return chunks_of(((traveller.number, len(traveller.positions)) for traveller in ordered), self.max_rows)
 
     @torch.no_grad()
     def _walk(self, travellers: Sequence[_Traveller], receivers: Sequence[Receiver]) -> dict[int, list[Edit]]:

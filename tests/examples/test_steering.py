@@ -1,13 +1,11 @@
 """The steering notebook runs from top to bottom, and its prose says what its numbers say."""
 
 import json
-from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
-NOTEBOOK = Path(__file__).parents[2] / "examples" / "steering.ipynb"
+from tests.examples.executed import executed as run_notebook
+
 NUMBERS = """
 import json
 
@@ -30,11 +28,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def executed(default_model):
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    assert not any(cell.get("outputs") for cell in notebook.cells)
-    notebook.cells.append(nbformat.v4.new_code_cell(NUMBERS))
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
-    return notebook
+    return run_notebook("steering", NUMBERS)
 
 
 @pytest.fixture(scope="module")
