@@ -1,4 +1,13 @@
-"""The places in a decoder that can be read and patched, in TransformerLens's words, and where each one is found in a model."""
+"""The places in a decoder that can be read and patched, in TransformerLens's words, and where each one is found in a model.
+
+Blocks come in three kinds, and the residual stream goes through them like this:
+
+- sequential (GPT-2, Llama):           resid_mid = resid_pre + attn_out;  resid_post = resid_mid + mlp_out
+- parallel (GPT-NeoX, Phi, Cohere):    resid_post = resid_pre + attn_out + mlp_out, and both are computed from resid_pre
+- post-norm (Gemma 2 and 3, OLMo 2):   as sequential, and attn_out and mlp_out are what a norm makes of the projections' outputs
+
+`SITES["z"].__doc__` says of each site which tensor it is in all of them.
+"""
 
 import difflib
 from collections.abc import Sequence
@@ -20,35 +29,82 @@ class Site:
         axis: what one position's value is divided into: None, "head", "kv_head" or "neuron".
         enters: how far a patch reaches within its own block: "block" (other positions attend to what changed), "attention" (only the patched
             positions' attention changes) or "after" (nothing of the block's attention changes).
-        tensor: which tensor it is, in words.
+        tensor: which tensor it is in a sequential block, in words, with its shape.
+        parallel, post_norm: which one in blocks of these kinds.
     """
 
     name: str
     axis: str | None
     enters: str
     tensor: str
+    parallel: str = "the same"
+    post_norm: str = "the same"
 
+    def __post_init__(self) -> None:
+        text = f"{self.tensor}. In parallel blocks (GPT-NeoX, Phi): {self.parallel}. In post-norm blocks (Gemma 2 and 3, OLMo 2): {self.post_norm}."
+        object.__setattr__(self, "__doc__", text)
+
+
+_RECEIVED = "as the attention receives them, after their norm (Qwen 3, OLMo 2) and the rotary embedding where there are such"
 
 SITES = {
     site.name: site
     for site in [
-        Site("resid_pre", None, "block", "residual stream entering the block, [pos, d_model]"),
-        Site("resid_mid", None, "after", "residual stream between attention and MLP, [pos, d_model]; parallel blocks have none"),
-        Site("resid_post", None, "after", "residual stream leaving the block, [pos, d_model]"),
+        Site("resid_pre", None, "block", "residual stream entering the block, [pos, d_model]", "the same, read by attention and MLP alike"),
         Site(
-            "attn_out", None, "after", "what the attention adds to the residual stream, after a post-norm if there is one, [pos, d_model]"
+            "resid_mid",
+            None,
+            "after",
+            "residual stream between attention and MLP, [pos, d_model]",
+            "there is none, since attention and MLP work side by side",
+            "the same, with the normed output of the attention in it",
         ),
-        Site("mlp_out", None, "after", "what the MLP adds to the residual stream, after a post-norm if there is one, [pos, d_model]"),
-        Site("z", "head", "after", "each head's output before the output projection, [pos, head, d_head]"),
-        Site("q", "head", "attention", "queries as the attention receives them (after rotary embedding), [pos, head, d_head]"),
-        Site("k", "kv_head", "block", "keys as the attention receives them (after rotary embedding), [pos, kv_head, d_head]"),
+        Site(
+            "resid_post",
+            None,
+            "after",
+            "residual stream leaving the block, [pos, d_model]",
+            "the same, both outputs added to resid_pre at once",
+            "the same, with both normed outputs in it",
+        ),
+        Site(
+            "attn_out",
+            None,
+            "after",
+            "what the attention adds to the residual stream, the output of its output projection, [pos, d_model]",
+            post_norm="the output of the norm behind the output projection",
+        ),
+        Site(
+            "mlp_out",
+            None,
+            "after",
+            "what the MLP adds to the residual stream, the output of its down projection, [pos, d_model]",
+            "the same, computed from resid_pre",
+            "the output of the norm behind the down projection",
+        ),
+        Site(
+            "z",
+            "head",
+            "after",
+            "each head's output before the output projection, [pos, head, d_head]",
+            post_norm="the same, the norm comes after the projection",
+        ),
+        Site("q", "head", "attention", f"queries {_RECEIVED}, [pos, head, d_head]"),
+        Site("k", "kv_head", "block", f"keys {_RECEIVED}, [pos, kv_head, d_head]"),
         Site("v", "kv_head", "block", "values as the attention receives them, [pos, kv_head, d_head]"),
         Site("k_per_head", "head", "block", "keys as one query head sees them, the others keeping theirs, [pos, head, d_head]"),
         Site("v_per_head", "head", "block", "values as one query head sees them, the others keeping theirs, [pos, head, d_head]"),
         Site(
             "pattern", "head", "attention", "attention after the softmax, from each destination to each source, [dest_pos, head, src_pos]"
         ),
-        Site("mlp_post", "neuron", "after", "hidden activation as the down projection receives it (gate times up), [pos, neuron]"),
+        Site(
+            "mlp_post",
+            "neuron",
+            "after",
+            "hidden activation as the down projection receives it (gate times up), [pos, neuron]",
+            "the same, computed from resid_pre",
+            "the same, the norm comes after the projection",
+        ),
     ]
 }
 MODULE = "module:"  # prefix of sites that are any module's output, or with ".input" behind it its input
