@@ -1,4 +1,4 @@
-"""The lines of Python that compute a sweep again."""
+"""The lines of Python that compute a result again."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,19 +13,24 @@ _DEFAULTS = {"positions": "each", "window": 1, "operator": "replace", "method": 
 
 
 def code_of(runs: Runs, site: str, options: Mapping[str, Any], question: str = "sweep") -> str:
-    """A script for one question about a site, "sweep" or "attribute"; what can't be written down (a function, a tensor) stands there by its name."""
+    """A script for one question about a site, "sweep" or "attribute"."""
+    changed = {name: value for name, value in options.items() if isinstance(value, Tensor) or value != _DEFAULTS.get(name)}
+    given = "".join(f", {name}={_shown(value)}" for name, value in changed.items())
+    return script(runs, f"{question}({site!r}{given})")
+
+
+def script(runs: Runs, call: str) -> str:
+    """A script that asks an experiment something; what can't be written down (a function, a tensor) stands there by its name."""
     pairs = [_pair(pair) for pair in runs.prompts]
     pair = f"[{', '.join(pairs)}]" if runs.several else pairs[0]
     metrics = [repr(metric) if isinstance(metric, str) else name for name, metric in runs.metrics.items()]
     metric = metrics[0] if len(metrics) == 1 else f"[{', '.join(metrics)}]"
-    changed = {name: value for name, value in options.items() if isinstance(value, Tensor) or value != _DEFAULTS.get(name)}
-    given = "".join(f", {name}={_shown(value)}" for name, value in changed.items())
     return (
         "import patchwidget as pw\n\n"
         f"model = {runs.model.code}\n"
         f"pair = {pair}\n"
         f"exp = pw.Experiment(model, pair, metric={metric}, direction={runs.direction!r})\n"
-        f"result = exp.{question}({site!r}{given})\n"
+        f"result = exp.{call}\n"
     )
 
 

@@ -25,7 +25,7 @@ from patchwidget.engine.cells import Cell
 from patchwidget.engine.paths import FREEZE
 from patchwidget.errors import PatchError, SiteError
 
-from .code import code_of
+from .code import script
 from .layout import Layout
 from .nodes import BETWEEN, RECEIVERS, SENDERS, Node, check_node
 from .path_checks import check_paths
@@ -114,8 +114,7 @@ def _code(runs: Runs, method: str, first: list, options: Mapping[str, Any]) -> s
     """The lines that ask this question again."""
     changed = {name: value for name, value in options.items() if isinstance(value, Tensor) or value != _DEFAULTS[name]}
     arguments = [*map(_shown, first), *(f"{name}={_shown(value)}" for name, value in changed.items())]
-    setup = code_of(runs, "z", {}).rpartition("result = ")[0]
-    return f"{setup}result = exp.{method}({', '.join(arguments)})\n"
+    return script(runs, f"{method}({', '.join(arguments)})")
 
 
 def _shown(value: Any) -> str:
