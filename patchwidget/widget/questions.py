@@ -1,35 +1,30 @@
 """Each question that can be asked of an experiment, as a view: its axes, its words, and the sweeps that fill it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from patchwidget.errors import PatchError, SiteError
+from patchwidget.errors import SiteError
 from patchwidget.experiments.nodes import Node
 
 from .bench import Setting
 from .catalog import NEURONS_ARE_DEEPER
-from .explain import explain_attention, explain_grid, explain_parts, explain_paths
+from .explain import explain_attention, explain_parts, explain_paths
+from .grids import LETTERS, Asked, best_first, canonical, swept_grid
+from .places import check_place, head_axis, site_name, token_labels, token_name
 from .protocol import Message
 from .script import script
 from .steer_step import steer_step
 from .steps import Steps
-from .views import AttentionView, Axis, GridView, Question, View
+from .views import AttentionView, Axis, GridView, View
 from .work import Once, Work
 
 _PARTS = {"q": "q", "k": "k_per_head", "v": "v_per_head", "pattern": "pattern", "z": "z"}
-_LETTERS = {"q": "q", "k": "k", "v": "v", "k_per_head": "k", "v_per_head": "v"}
 
 LAYERS_AT_ONCE = 5
 """Of senders, in one pass of path patching."""
-
-WORTH_AN_ESTIMATE = 64
-"""Cells: fewer are as soon measured as estimated."""
-
-Asked = tuple[Any, Steps, Setting, str]
-"""What every question needs: the experiment, the model's steps, the setting, and the id of the view to be."""
 
 
 def make_view(experiment: Any, steps: Steps, setting: Setting, view: str, method: str, params: Message) -> View:
@@ -41,25 +36,8 @@ def make_view(experiment: Any, steps: Steps, setting: Setting, view: str, method
     asked = (experiment, steps, setting, view)
     for name, place in params.items():
         if isinstance(place, int):
-            _check(experiment, name, place)
+            check_place(experiment, name, place)
     return _MAKERS[method](asked, **params)
-
-
-def canonical(method: str, params: Message, setting: Setting) -> Question:
-    """The question as views are known by; its setting has the site that is measured."""
-    if method == "paths" and params["site"] in _LETTERS:
-        params = {**params, "site": _LETTERS[params["site"]]}
-    site = params.get("site", {"set": setting.site, "neurons": "mlp_post", "parts": "z"}.get(method, "pattern"))
-    return Question.of(method, params, Setting(setting.pair, site, setting.metric, setting.direction))
-
-
-def token_labels(experiment: Any) -> tuple[str, ...]:
-    """The tokens that positions are labelled with: the clean prompt's, or the patched run's where the two are of unequal length."""
-    pair = experiment.pair
-    return tuple(pair.clean_tokens if len(pair.clean_tokens) == len(pair.corrupted_tokens) else _base_tokens(experiment))
-
-
-# --------------------------------------------------------------------------------------------------- one for each method
 
 
 def _main(asked: Asked) -> GridView:
@@ -77,7 +55,7 @@ def _main(asked: Asked) -> GridView:
         offered, words = [], "at one token"
     names = [{"pos": "token", "kv_head": "key/value head"}.get(dim, dim) for dim in (rows, cols) if dim]
     title = f"Recovery by {' and '.join(names)}"
-    return _grid(
+    return swept_grid(
         asked, "set", {}, site, {"positions": positions}, rows, cols, title=title, crumb=site, words=words, steps=offered, patch={}
     )
 
@@ -85,10 +63,10 @@ def _main(asked: Asked) -> GridView:
 def _heads(asked: Asked, site: str, pos: int | None) -> GridView:
     experiment, steps, *_ = asked
     where = {"positions": "all" if pos is None else [pos]}
-    axis = _head_axis(experiment, site)
-    named = "Heads" if site == "z" else f"Heads' {_name(site)}"
-    words = f"at {_token(experiment, pos)}"
-    return _grid(
+    axis = head_axis(experiment, site)
+    named = "Heads" if site == "z" else f"Heads' {site_name(site)}"
+    words = f"at {token_name(experiment, pos)}"
+    return swept_grid(
         asked,
         "heads",
         {"site": site, "pos": pos},
@@ -106,9 +84,9 @@ def _heads(asked: Asked, site: str, pos: int | None) -> GridView:
 
 def _positions(asked: Asked, site: str, layer: int) -> GridView:
     experiment, steps, *_ = asked
-    axis, place = _head_axis(experiment, site), "dest_pos" if site == "pattern" else "pos"
-    named = "Heads" if site == "z" else f"Heads' {_name(site)}"
-    return _grid(
+    axis, place = head_axis(experiment, site), "dest_pos" if site == "pattern" else "pos"
+    named = "Heads" if site == "z" else f"Heads' {site_name(site)}"
+    return swept_grid(
         asked,
         "positions",
         {"site": site, "layer": layer},
@@ -127,7 +105,7 @@ def _positions(asked: Asked, site: str, layer: int) -> GridView:
 def _entries(asked: Asked, layer: int, head: int) -> GridView:
     _, steps, *_ = asked
     params = {"layer": layer, "head": head}
-    return _grid(
+    return swept_grid(
         asked,
         "entries",
         params,
@@ -144,8 +122,8 @@ def _entries(asked: Asked, layer: int, head: int) -> GridView:
 
 
 def _neurons(asked: Asked, layer: int, pos: int | None) -> GridView:
-    words = f"at {_token(asked[0], pos)}"
-    return _grid(
+    words = f"at {token_name(asked[0], pos)}"
+    return swept_grid(
         asked,
         "neurons",
         {"layer": layer, "pos": pos},
@@ -177,7 +155,7 @@ def _parts(asked: Asked, layer: int, head: int) -> GridView:
         cols=Axis("pos", len(tokens), None, tokens),
         patch={"layer": layer, "head": head},
         work=[
-            Work(_best_first(experiment, site, len(tokens), layers=[layer], heads=[head]), np.arange(len(tokens)) + row * len(tokens))
+            Work(best_first(experiment, site, len(tokens), layers=[layer], heads=[head]), np.arange(len(tokens)) + row * len(tokens))
             for row, site in enumerate(sites)
         ],
     )
@@ -185,16 +163,16 @@ def _parts(asked: Asked, layer: int, head: int) -> GridView:
 
 def _paths(asked: Asked, layer: int, head: int, site: str) -> GridView:
     experiment, steps, setting, view = asked
-    if site not in _LETTERS:
+    if site not in LETTERS:
         raise SiteError(f"Paths lead into a head's queries, keys or values, not into {site!r}.", "Choose q, k or v.")
     if layer == 0:
         raise SiteError(f"Head {layer}.{head} is in the first layer: nothing comes before it.", "Choose a head of a later layer.")
-    letter, model = _LETTERS[site], experiment.model
+    letter, model = LETTERS[site], experiment.model
     columns = model.n_heads + 1
     return GridView(
         id=view,
         question=canonical("paths", {"layer": layer, "head": head, "site": letter}, setting),
-        title=f"Paths into the {_name(letter)} of head {layer}.{head}",
+        title=f"Paths into the {site_name(letter)} of head {layer}.{head}",
         crumb=f"into {letter} of {layer}.{head}",
         explain=explain_paths(layer, head, letter, experiment),
         code=script(
@@ -222,7 +200,7 @@ def _attention(asked: Asked, layer: int, head: int, pos: int | None) -> Attentio
     return AttentionView(
         id=view,
         question=canonical("attention", {"layer": layer, "head": head, "pos": pos}, setting),
-        title=f"Pattern of head {layer}.{head}" if pos is None else f"Head {layer}.{head} attends from {_token(experiment, pos)}",
+        title=f"Pattern of head {layer}.{head}" if pos is None else f"Head {layer}.{head} attends from {token_name(experiment, pos)}",
         crumb=f"head {layer}.{head}",
         explain=explain_attention(pos),
         code=script(experiment, f"row = exp.attention({layer}, {head}, {pos})"),
@@ -247,61 +225,6 @@ _MAKERS: dict[str, Callable[..., View]] = {
 }
 
 
-# -------------------------------------------------------------------------------------------------------- what they share
-
-
-def _grid(
-    asked: Asked,
-    method: str,
-    params: Message,
-    site: str,
-    where: Message,
-    rows: str,
-    cols: str,
-    *,
-    title: str,
-    crumb: str,
-    words: str,
-    steps: list[Message],
-    patch: Message,
-) -> GridView:
-    """A grid that one sweep fills: `where` says which, `rows` and `cols` which of its axes are shown; all others have one place."""
-    experiment, _, setting, view = asked
-    sweep, tokens = experiment.start(site, **where), token_labels(experiment)
-    index = np.indices(sweep.shape)
-    across, down = (index[sweep.dims.index(dim)] if dim else np.zeros(sweep.shape, int) for dim in (cols, rows))
-    n_cols = sweep.shape[sweep.dims.index(cols)]
-    return GridView(
-        id=view,
-        question=canonical(method, params, setting),
-        title=title,
-        crumb=crumb,
-        explain=explain_grid(site, words, experiment),
-        code=sweep.layout.info["code"],
-        steps=steps,
-        rows=_axis(rows, sweep.coords[rows], tokens) if rows else Axis("site", 1, (site,)),
-        cols=_axis(cols, sweep.coords[cols], tokens),
-        patch={"site": site, **patch},
-        work=[Work(_best_first(experiment, site, sweep.total, **where), (down * n_cols + across).ravel())],
-    )
-
-
-def _axis(name: str, coords: Sequence[Any], tokens: Sequence[str]) -> Axis:
-    values = None if list(coords) == list(range(len(coords))) else tuple(coords)
-    labels = tuple(str(tokens[position]) for position in coords) if name.endswith("pos") else None
-    return Axis(name, len(coords), values, labels)
-
-
-def _best_first(experiment: Any, site: str, cells: int, **where: Any) -> Callable[[], Any]:
-    """Starts the sweep that estimates first, where so many cells are worth it; called with `plain=True` the one that does not."""
-
-    def start(*, plain: bool = False) -> Any:
-        order = {} if plain or cells < WORTH_AN_ESTIMATE else {"order": "attribution"}
-        return experiment.start(site, **order, **where)
-
-    return start
-
-
 def _chunks(layers: int) -> list[range]:
     """The layers in runs of a few, the latest first: those are sooner done, and clicks are answered between them."""
     return [range(max(0, end - LAYERS_AT_ONCE), end) for end in range(layers, 0, -LAYERS_AT_ONCE)]
@@ -312,34 +235,3 @@ def _senders_of(experiment: Any, site: str, layer: int, head: int, senders: rang
     heads = range(experiment.model.n_heads)
     nodes = [node for sender in senders for node in (*(Node("z", sender, h) for h in heads), Node("mlp_out", sender))]
     return Once(lambda: experiment.paths(receiver=Node(site, layer, head), senders=nodes, progress=False))
-
-
-def _check(experiment: Any, name: str, place: int) -> None:
-    model = experiment.model
-    sizes = {
-        "layer": ("Layer", "this model has layers", model.n_layers),
-        "head": ("Head", "this model has heads", model.n_heads),
-        "pos": ("Position", "these prompts have positions", len(token_labels(experiment))),
-    }
-    what, there_are, size = sizes[name]
-    if not 0 <= place < size:
-        raise PatchError(f"{what} {place} does not exist: {there_are} 0 to {size - 1}.", f"Choose a {name} from 0 to {size - 1}.")
-
-
-def _head_axis(experiment: Any, site: str) -> str:
-    axis = experiment.start(site, positions="all").dims[-1]
-    if axis not in ("head", "kv_head"):
-        raise SiteError(f"The site {site} is not divided into heads.", "Choose z, q, k, v or pattern.")
-    return axis
-
-
-def _base_tokens(experiment: Any) -> Sequence[str]:
-    return experiment.pair.corrupted_tokens if experiment.direction == "denoise" else experiment.pair.clean_tokens
-
-
-def _token(experiment: Any, pos: int | None) -> str:
-    return "all tokens" if pos is None else f"{token_labels(experiment)[pos]!r} ({pos})"
-
-
-def _name(site: str) -> str:
-    return {"q": "queries", "k": "keys", "v": "values", "k_per_head": "keys", "v_per_head": "values", "pattern": "patterns"}.get(site, site)

@@ -1,0 +1,77 @@
+"""A grid that one sweep fills."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .bench import Setting
+from .explain import explain_grid
+from .places import axis_of, token_labels
+from .protocol import Message
+from .steps import Steps
+from .views import Axis, GridView, Question
+from .work import Work
+
+LETTERS = {"q": "q", "k": "k", "v": "v", "k_per_head": "k", "v_per_head": "v"}
+"""Of a head's inputs; keys and values as one query head sees them are asked for by the same letters."""
+
+WORTH_AN_ESTIMATE = 64
+"""Cells: fewer are as soon measured as estimated."""
+
+Asked = tuple[Any, Steps, Setting, str]
+"""What every question needs: the experiment, the model's steps, the setting, and the id of the view to be."""
+
+
+def canonical(method: str, params: Message, setting: Setting) -> Question:
+    """The question as views are known by; its setting has the site that is measured."""
+    if method == "paths" and params["site"] in LETTERS:
+        params = {**params, "site": LETTERS[params["site"]]}
+    site = params.get("site", {"set": setting.site, "neurons": "mlp_post", "parts": "z"}.get(method, "pattern"))
+    return Question.of(method, params, Setting(setting.pair, site, setting.metric, setting.direction))
+
+
+def swept_grid(
+    asked: Asked,
+    method: str,
+    params: Message,
+    site: str,
+    where: Message,
+    rows: str,
+    cols: str,
+    *,
+    title: str,
+    crumb: str,
+    words: str,
+    steps: list[Message],
+    patch: Message,
+) -> GridView:
+    """A grid that one sweep fills: `where` says which, `rows` and `cols` which of its axes are shown; all others have one place."""
+    experiment, _, setting, view = asked
+    sweep, tokens = experiment.start(site, **where), token_labels(experiment)
+    index = np.indices(sweep.shape)
+    across, down = (index[sweep.dims.index(dim)] if dim else np.zeros(sweep.shape, int) for dim in (cols, rows))
+    n_cols = sweep.shape[sweep.dims.index(cols)]
+    return GridView(
+        id=view,
+        question=canonical(method, params, setting),
+        title=title,
+        crumb=crumb,
+        explain=explain_grid(site, words, experiment),
+        code=sweep.layout.info["code"],
+        steps=steps,
+        rows=axis_of(rows, sweep.coords[rows], tokens) if rows else Axis("site", 1, (site,)),
+        cols=axis_of(cols, sweep.coords[cols], tokens),
+        patch={"site": site, **patch},
+        work=[Work(best_first(experiment, site, sweep.total, **where), (down * n_cols + across).ravel())],
+    )
+
+
+def best_first(experiment: Any, site: str, cells: int, **where: Any) -> Callable[[], Any]:
+    """Starts the sweep that estimates first, where so many cells are worth it; called with `plain=True` the one that does not."""
+
+    def start(*, plain: bool = False) -> Any:
+        order = {} if plain or cells < WORTH_AN_ESTIMATE else {"order": "attribution"}
+        return experiment.start(site, **order, **where)
+
+    return start

@@ -1,0 +1,145 @@
+"""How things stand in a lab, and the messages that tell the page of it: made from the truth while it holds still."""
+
+import itertools
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from . import protocol
+from .bench import Bench, Setting
+from .catalog import describe_sites
+from .descriptors import describe_baselines, describe_lab, describe_pair
+from .protocol import Message
+from .questions import make_view
+from .selection import Selection
+from .steps import Steps
+from .tree import Tree
+from .views import GridView, View
+
+
+class Standing:
+    """The views of one lab and where one stands among them.
+
+    Attributes:
+        name: the lab's id.
+        selection: what is selected.
+        previewing: the id of the latest request for a preview: older ones are not answered any more.
+        post: sends a message to the page.
+        teach: whether values are hidden until the student has marked a cell.
+    """
+
+    def __init__(self, bench: Bench, setting: Setting, waits: str | None, post: Callable[[Message], Any], name: str = "") -> None:
+        """Opens the main grid; PatchError where there can be none."""
+        self.bench, self.name, self._waits, self.post = bench, name, waits, post
+        self.teach = False
+        self.previewing: str | None = None
+        self.selection = Selection()
+        self._lock = threading.RLock()
+        self._numbers = itertools.count(1)
+        self._baselines: dict[tuple[int, str, str], Any] = {}
+        self._before: dict[str, str] = {}
+        self._asking: dict[str, list[str]] = {}
+        self._begun = False
+        self._pinned: str | None = None
+        experiment = bench.experiment(setting)
+        self._steps = Steps(experiment)
+        self._tree = Tree()
+        self._current = self._make(experiment, setting, "set", {})
+        self._tree.add(self._current)
+        self._sites = describe_sites(experiment, setting.site)
+
+    @property
+    def main(self) -> GridView:
+        """The main grid of the view one stands at."""
+        root = self._tree.path(self._current)[0]
+        assert isinstance(root, GridView)  # noqa: S101  for the type checker
+        return root
+
+    @property
+    def current(self) -> View:
+        """The view one stands at."""
+        return self._current
+
+    @property
+    def setting(self) -> Setting:
+        return self.main.question.setting
+
+    @property
+    def experiment(self) -> Any:
+        """What is asked for the main grid at hand."""
+        return self.bench.experiment(self.setting)
+
+    def grids(self, setting: Setting) -> list[GridView]:
+        """The grids that the same experiment measured."""
+        with self._lock:
+            return [view for view in self._tree if isinstance(view, GridView) and view.question.setting.measured_like(setting)]
+
+    def post_snapshot(self) -> None:
+        """Tell the page everything; of views that it does not stand at, without the arrays."""
+        with self._lock:
+            shown = {view.id for view in self._tree.path(self._current)} | {self._pinned}
+            self.post(protocol.hello(self._about(), [view.descriptor(kept=view.id not in shown) for view in self._tree]))
+
+    def stored(self, limit: int | None = None) -> Message:
+        """A snapshot that needs no kernel: with all views, or as many as fit into about `limit` bytes of text, those at hand first."""
+        with self._lock:
+            kept, used = [], 0
+            for view in [*reversed(self._tree.path(self._current)), *reversed(list(self._tree))]:
+                size = len(json.dumps(view.descriptor(kept=True))) + view.size * 4 // 3
+                if view.known and view not in kept and (limit is None or used + size <= limit):
+                    kept.append(view)
+                    used += size
+            names = {view.id for view in kept}
+            current = self._current.id if self._current.id in names else kept[0].id if kept else None
+            about = self._about()
+            pinned = about["lab"]["pinned"] if about["lab"]["pinned"] in names else None
+            views = [view for view in self._tree if view.id in names]
+            lab = {"live": False, "waits": None, "views": [view.id for view in views], "current": current, "pinned": pinned}
+            return protocol.hello(about | {"lab": about["lab"] | lab}, [view.descriptor() for view in views]) | {"seq": 0}
+
+    # ---- for those who change something: with the lock held
+
+    def _make(self, experiment: Any, setting: Setting, method: str, params: Message) -> View:
+        return make_view(experiment, self._steps, setting, f"v{next(self._numbers)}", method, params)
+
+    def _tell(self, request: str | None, view: View) -> None:
+        """All of a view, as it is."""
+        if request is not None:
+            self.post(protocol.result(request, view.id, view.status, view.descriptor()))
+
+    def _finish(self, view: View, status: str, *, dropped: bool = False) -> None:
+        if view.live:
+            view.status, view.seconds_left = status, 0 if status == "done" else None
+            told = None if dropped else view.descriptor()
+            for request in [view.request, *self._asking.pop(view.id, [])]:
+                self.post(protocol.result(request, view.id, status, told))
+
+    def _trim(self) -> None:
+        before = {view.id for view in self._tree}
+        self._tree.trim({view.id for view in self._tree.path(self._current)} | {self._pinned or ""})
+        if before != {view.id for view in self._tree}:
+            self._post_about()
+
+    def _end_selection(self, status: str, *, tell: bool = True) -> None:
+        if self.selection.live:
+            self.selection.status = status
+            if tell:
+                self._post_selection()
+
+    def _post_selection(self) -> None:
+        self.post(protocol.selection(self.selection.request, self.selection.descriptor()))
+
+    def _post_about(self, request: str | None = None) -> None:
+        self.post(protocol.lab(self._about(), request))
+
+    def _about(self) -> Message:
+        setting, pinned = self.setting, self._pinned if self._pinned in self._tree else None
+        views = {"current": self._current.id, "pinned": pinned, "views": [view.id for view in self._tree]}
+        lab = {"id": self.name, "live": True, "waits": self._waits, "teach": self.teach, "sites": self._sites, **views}
+        return {
+            "lab": describe_lab(self.bench, setting) | lab,
+            "pair": describe_pair(self.bench.experiment(setting).pair),
+            "baselines": describe_baselines(self._baselines.get((setting.pair, setting.metric, setting.direction))),
+            "selection": self.selection.descriptor(),
+        }
