@@ -10,19 +10,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from patchwidget.engine.readout import read_logits
-from patchwidget.engine.recording import record
-from patchwidget.engine.sites import check_site
-from patchwidget.errors import ModelError, PatchError, PromptError, SiteError
-from patchwidget.experiments.prompts import Text, tokenize_prompt
+from patchwidget.errors import ModelError, PatchError, SiteError
+from patchwidget.experiments.prompts import Text
 from patchwidget.experiments.runs import Runs
 from patchwidget.models.model import Model
 
-from . import files
-from .extract import TokenRule, check_steered_site, extract, kept_sites, residual_norms
-from .provenance import provenance_of
-
-# layer types of the package steering_vectors
-_FOREIGN_SITES = {"decoder_block": "resid_post", "self_attn": "attn_out", "mlp": "mlp_out"}
+from . import files, making
+from .extract import TokenRule, check_steered_site
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,10 +99,8 @@ class SteeringVector:
             PatchError: no such method or rule, or activations that are not finite.
             ModelError: the model is in training mode.
         """
-        chosen = _chosen_layers(model, layer, layers)
-        made = extract(model, positive, negative, chosen, method=method, site=site, token_rule=token_rule)
-        provenance = {**provenance_of(model), "positive": _plain(positive), "negative": _plain(negative)}
-        return cls(made.vectors, site, made.token_rule, method, made.residual_norms, provenance)
+        chosen = making.chosen_layers(model, layer, layers)
+        return cls(**vars(making.from_pairs(model, positive, negative, chosen, method=method, site=site, token_rule=token_rule)))
 
     @classmethod
     def from_patch(cls, experiment: Runs, *, layer: int, pos: int, site: str = "resid_post") -> "SteeringVector":
@@ -122,27 +114,7 @@ class SteeringVector:
             SiteError: no such cell.
             PromptError: both runs have the same activation there.
         """
-        check_steered_site(site)
-        check_site(experiment.model, site, layer)
-        for pair in experiment.pairs:
-            if not -pair.length <= pos < pair.length:
-                raise SiteError(
-                    f"Position {pos} does not exist: the prompts have positions 0 to {pair.length - 1}.", "Choose one of these."
-                )
-        clean, corrupted = (
-            [experiment.recording(run, *kept_sites(site), pair=i) for i in range(len(experiment.pairs))] for run in ("clean", "corrupted")
-        )
-        differences = [a.at(site, layer)[pos].float() - b.at(site, layer)[pos].float() for a, b in zip(clean, corrupted, strict=True)]
-        vector = torch.stack(differences).mean(0)
-        if not vector.any():
-            raise PromptError(
-                f"The clean and the corrupted run have the same {site} at layer {layer}, position {pos}.",
-                "Choose a position at or after the first token that differs.",
-            )
-        norms = residual_norms(experiment.model, [*clean, *corrupted], site)
-        prompts = {name: [_plain([getattr(p, name)])[0] for p in experiment.prompts] for name in ("clean", "corrupted")}
-        provenance = {**provenance_of(experiment.model), **prompts, "pos": pos}
-        return cls({layer: vector}, site, (pos, pos + 1 or None), "patch", norms, provenance)
+        return cls(**vars(making.from_patch(experiment, layer, pos, site)))
 
     @classmethod
     def of(cls, vector: Any) -> "SteeringVector":
@@ -151,22 +123,7 @@ class SteeringVector:
         Raises:
             PatchError: it is none of these, or its layer type has no site here.
         """
-        if isinstance(vector, SteeringVector):
-            return vector
-        if isinstance(vector, Mapping):
-            return cls(vector)
-        if hasattr(vector, "layer_activations"):
-            kind = str(getattr(vector, "layer_type", "decoder_block"))
-            if kind not in _FOREIGN_SITES:
-                raise PatchError(f"A steering_vectors vector of layer type {kind!r} has no site here.", f"Use {', '.join(_FOREIGN_SITES)}.")
-            return cls(vector.layer_activations, _FOREIGN_SITES[kind], method="steering_vectors")
-        if hasattr(vector, "directions"):
-            directions = {layer: torch.tensor(direction) for layer, direction in vector.directions.items()}
-            return cls(directions, method="repeng", provenance={"model_type": str(getattr(vector, "model_type", "unknown"))})
-        raise PatchError(
-            f"A steering vector was expected, and this is a {type(vector).__name__}.",
-            "Use pw.SteeringVector, a dictionary {layer: tensor}, or a vector of steering_vectors or repeng.",
-        )
+        return vector if isinstance(vector, SteeringVector) else cls(**vars(making.from_elsewhere(vector)))
 
     @classmethod
     def load(cls, path: str | Path) -> "SteeringVector":
@@ -175,14 +132,7 @@ class SteeringVector:
         Raises:
             PatchError: there is no such file, or it is not a steering vector.
         """
-        stored = files.read(Path(path))
-        about = dict(stored.about)
-        rule = about.get("token_rule", "unknown")
-        norms = {int(layer): float(norm) for layer, norm in about.get("residual_norms", {}).items()}
-        rule = tuple(rule) if isinstance(rule, list) else rule
-        return cls(
-            stored.vectors, about.get("site", "resid_post"), rule, about.get("method", "unknown"), norms, about.get("provenance", {})
-        )
+        return cls(**vars(making.from_file(Path(path))))
 
     def save(self, path: str | Path) -> None:
         """Write a .safetensors file (everything that is known of the vector) or a .gguf control vector for llama.cpp and repeng.
@@ -202,11 +152,7 @@ class SteeringVector:
 
     def with_norms(self, model: Model, prompts: Sequence[Text]) -> "SteeringVector":
         """This vector with the residual stream's median norms over these prompts, which `unit="residual norm"` needs."""
-        several = [prompts] if isinstance(prompts, str) else list(prompts)
-        if not several:
-            raise PromptError("The list of prompts is empty.", "Give at least one.")
-        runs = [record(model, tokenize_prompt(model, prompt, "reference"), kept_sites(self.site)) for prompt in several]
-        return replace(self, residual_norms=residual_norms(model, runs, self.site))
+        return replace(self, residual_norms=making.norms_over(model, prompts, self.site))
 
     # ---- what it holds
 
@@ -342,21 +288,6 @@ class SteeringVector:
             )
         if self.site != other.site:
             raise PatchError(f"The vectors live at different sites: {self.site} and {other.site}.", "Use vectors of one site.")
-
-
-def _chosen_layers(model: Model, layer: int | None, layers: Sequence[int] | None) -> list[int]:
-    if (layer is None) == (layers is None):
-        raise PatchError("A vector needs a layer: either `layer` or `layers`.", f"layer={model.n_layers // 2} is the middle one.")
-    chosen = [layer] if layer is not None else list(layers or ())
-    if not chosen:
-        raise PatchError("The list of layers is empty.", f"layers=[{model.n_layers // 2}] is the middle one.")
-    return chosen
-
-
-def _plain(prompts: Sequence[Any]) -> list[Any]:
-    """Prompts as plain data."""
-    several = [prompts] if isinstance(prompts, str) else prompts
-    return [prompt if isinstance(prompt, str | None) else [int(token) for token in prompt] for prompt in several]
 
 
 def _without(vector: Tensor, other: Tensor) -> Tensor:

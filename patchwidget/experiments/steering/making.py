@@ -1,0 +1,132 @@
+"""Where vectors come from: prompts, a cell of a grid, other packages' objects, files. Each gives the fields of a `SteeringVector`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from patchwidget.engine.recording import record
+from patchwidget.engine.sites import check_site
+from patchwidget.errors import PatchError, PromptError, SiteError
+from patchwidget.experiments.prompts import Text, tokenize_prompt
+from patchwidget.experiments.runs import Runs
+from patchwidget.models.model import Model
+
+from . import files
+from .extract import TokenRule, check_steered_site, extract, kept_sites, residual_norms
+from .provenance import provenance_of
+
+# layer types of the package steering_vectors
+_FOREIGN_SITES = {"decoder_block": "resid_post", "self_attn": "attn_out", "mlp": "mlp_out"}
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """The fields of a `SteeringVector`."""
+
+    vectors: Mapping[int, Tensor]
+    site: str = "resid_post"
+    token_rule: TokenRule = "last"  # noqa: S105 - no password: it tells which tokens
+    method: str = "given"
+    residual_norms: Mapping[int, float] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def from_pairs(
+    model: Model,
+    positive: Sequence[Text],
+    negative: Sequence[Text],
+    layers: Sequence[int],
+    *,
+    method: str,
+    site: str,
+    token_rule: TokenRule | None,
+) -> Made:
+    """See `SteeringVector.from_pairs`."""
+    made = extract(model, positive, negative, layers, method=method, site=site, token_rule=token_rule)
+    provenance = {**provenance_of(model), "positive": _plain(positive), "negative": _plain(negative)}
+    return Made(made.vectors, site, made.token_rule, method, made.residual_norms, provenance)
+
+
+def from_patch(experiment: Runs, layer: int, pos: int, site: str) -> Made:
+    """See `SteeringVector.from_patch`."""
+    check_steered_site(site)
+    check_site(experiment.model, site, layer)
+    for pair in experiment.pairs:
+        if not -pair.length <= pos < pair.length:
+            raise SiteError(f"Position {pos} does not exist: the prompts have positions 0 to {pair.length - 1}.", "Choose one of these.")
+    clean, corrupted = (
+        [experiment.recording(run, *kept_sites(site), pair=i) for i in range(len(experiment.pairs))] for run in ("clean", "corrupted")
+    )
+    differences = [a.at(site, layer)[pos].float() - b.at(site, layer)[pos].float() for a, b in zip(clean, corrupted, strict=True)]
+    vector = torch.stack(differences).mean(0)
+    if not vector.any():
+        raise PromptError(
+            f"The clean and the corrupted run have the same {site} at layer {layer}, position {pos}.",
+            "Choose a position at or after the first token that differs.",
+        )
+    norms = residual_norms(experiment.model, [*clean, *corrupted], site)
+    prompts = {name: [_plain([getattr(p, name)])[0] for p in experiment.prompts] for name in ("clean", "corrupted")}
+    provenance = {**provenance_of(experiment.model), **prompts, "pos": pos}
+    return Made({layer: vector}, site, (pos, pos + 1 or None), "patch", norms, provenance)
+
+
+def from_elsewhere(vector: Any) -> Made:
+    """See `SteeringVector.of`."""
+    if isinstance(vector, Mapping):
+        return Made(vector)
+    if hasattr(vector, "layer_activations"):
+        kind = str(getattr(vector, "layer_type", "decoder_block"))
+        if kind not in _FOREIGN_SITES:
+            raise PatchError(f"A steering_vectors vector of layer type {kind!r} has no site here.", f"Use {', '.join(_FOREIGN_SITES)}.")
+        return Made(vector.layer_activations, _FOREIGN_SITES[kind], method="steering_vectors")
+    if hasattr(vector, "directions"):
+        directions = {layer: torch.tensor(direction) for layer, direction in vector.directions.items()}
+        return Made(directions, method="repeng", provenance={"model_type": str(getattr(vector, "model_type", "unknown"))})
+    raise PatchError(
+        f"A steering vector was expected, and this is a {type(vector).__name__}.",
+        "Use pw.SteeringVector, a dictionary {layer: tensor}, or a vector of steering_vectors or repeng.",
+    )
+
+
+def from_file(path: Path) -> Made:
+    """See `SteeringVector.load`."""
+    stored = files.read(path)
+    about = stored.about
+    rule = about.get("token_rule", "unknown")
+    return Made(
+        stored.vectors,
+        about.get("site", "resid_post"),
+        tuple(rule) if isinstance(rule, list) else rule,
+        about.get("method", "unknown"),
+        {int(layer): float(norm) for layer, norm in about.get("residual_norms", {}).items()},
+        about.get("provenance", {}),
+    )
+
+
+def norms_over(model: Model, prompts: Sequence[Text], site: str) -> dict[int, float]:
+    """See `SteeringVector.with_norms`."""
+    several = [prompts] if isinstance(prompts, str) else list(prompts)
+    if not several:
+        raise PromptError("The list of prompts is empty.", "Give at least one.")
+    runs = [record(model, tokenize_prompt(model, prompt, "reference"), kept_sites(site)) for prompt in several]
+    return residual_norms(model, runs, site)
+
+
+def chosen_layers(model: Model, layer: int | None, layers: Sequence[int] | None) -> list[int]:
+    """The layers that `layer` or `layers` names; PatchError unless it is one of the two."""
+    if (layer is None) == (layers is None):
+        raise PatchError("A vector needs a layer: either `layer` or `layers`.", f"layer={model.n_layers // 2} is the middle one.")
+    chosen = [layer] if layer is not None else list(layers or ())
+    if not chosen:
+        raise PatchError("The list of layers is empty.", f"layers=[{model.n_layers // 2}] is the middle one.")
+    return chosen
+
+
+def _plain(prompts: Sequence[Any]) -> list[Any]:
+    """Prompts as plain data."""
+    several = [prompts] if isinstance(prompts, str) else prompts
+    return [prompt if isinstance(prompt, str | None) else [int(token) for token in prompt] for prompt in several]
