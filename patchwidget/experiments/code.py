@@ -1,11 +1,11 @@
-"""The lines of Python that compute a result again."""
+"""The lines of Python that compute a result again. What can't be written down (a function, a tensor) stands there by its name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from torch import Tensor
 
-from .prompts import PromptPair
 from .runs import Runs
 
 # of options whose default is not None
@@ -15,34 +15,37 @@ _DEFAULTS = {"positions": "each", "window": 1, "operator": "replace", "method": 
 def code_of(runs: Runs, site: str, options: Mapping[str, Any], question: str = "sweep") -> str:
     """A script for one question about a site, "sweep" or "attribute"."""
     changed = {name: value for name, value in options.items() if isinstance(value, Tensor) or value != _DEFAULTS.get(name)}
-    given = "".join(f", {name}={_shown(value)}" for name, value in changed.items())
+    given = "".join(f", {name}={shown(value)}" for name, value in changed.items())
     return script(runs, f"{question}({site!r}{given})")
 
 
 def script(runs: Runs, call: str) -> str:
-    """A script that asks an experiment something; what can't be written down (a function, a tensor) stands there by its name."""
-    pairs = [_pair(pair) for pair in runs.prompts]
-    pair = f"[{', '.join(pairs)}]" if runs.several else pairs[0]
+    """A script that asks an experiment something."""
     metrics = [repr(metric) if isinstance(metric, str) else name for name, metric in runs.metrics.items()]
     metric = metrics[0] if len(metrics) == 1 else f"[{', '.join(metrics)}]"
-    return (
-        "import patchwidget as pw\n\n"
-        f"model = {runs.model.code}\n"
-        f"pair = {pair}\n"
-        f"exp = pw.Experiment(model, pair, metric={metric}, direction={runs.direction!r})\n"
-        f"result = exp.{call}\n"
-    )
+    where = "" if runs.answer_pos is None else f", answer_pos={runs.answer_pos}"
+    experiment = f"exp = pw.Experiment(model, pair, metric={metric}, direction={runs.direction!r}{where})"
+    return f"{setup(runs)}{experiment}\nresult = exp.{call}\n"
 
 
-def _pair(pair: PromptPair) -> str:
-    given = {name: getattr(pair, name) for name in ("clean", "corrupted", "answer", "distractor")}
-    given |= {name: value for name in ("roles", "align") if (value := getattr(pair, name)) is not None}
-    return f"pw.PromptPair({', '.join(f'{name}={_shown(value)}' for name, value in given.items())})"
+def setup(runs: Runs) -> str:
+    """The lines that make an experiment's `model` and `pair`."""
+    pair = shown(runs.prompts if runs.several else runs.prompts[0])
+    return f"import patchwidget as pw\n\nmodel = {runs.model.code}\npair = {pair}\n"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as it is written in Python; of dataclasses, such as `pw.Patch`, what is not their default."""
     if isinstance(value, Tensor):
         return "source"
-    if isinstance(value, Sequence | range) and not isinstance(value, str):
-        return repr([list(item) if isinstance(item, Sequence) and not isinstance(item, str) else item for item in value])
-    return repr(value) if type(value).__module__ == "builtins" else f"pw.{value!r}"
+    if isinstance(value, list | tuple | range):
+        return f"[{', '.join(map(shown, value))}]"
+    if not is_dataclass(value):
+        return repr(value)
+    given = {part.name: getattr(value, part.name) for part in fields(value)}
+    changed = [f"{part.name}={shown(given[part.name])}" for part in fields(value) if not _is_default(given[part.name], part.default)]
+    return f"pw.{type(value).__name__}({', '.join(changed)})"
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    return not isinstance(value, Tensor) and value == default

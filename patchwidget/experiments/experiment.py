@@ -15,7 +15,7 @@ from patchwidget.errors import PatchError, SiteError
 
 from .attribution import Method, estimate_cells
 from .checkpoint import Checkpoint, fingerprint
-from .code import code_of
+from .code import code_of, script, shown
 from .direction import optimal_direction
 from .interaction import Interaction, check_apart, combined, name_patches
 from .layout import Layout
@@ -206,7 +206,7 @@ class Experiment(Runs):
         if not several:
             raise PatchError("No patch was given.", "Give at least one pw.Patch.")
         site = "+".join(dict.fromkeys(patch.site for patch in several))
-        layout = Layout.of(self, site, {}, {"patches": several})
+        layout = Layout.of(self, site, {}, {"patches": several, "code": script(self, f"patch({shown(several)})")})
         cells: list[Cell | None] = [
             Cell(tuple(edit for patch in several for edit in self._patch_edits(patch, i)), i) for i in range(len(self.pairs))
         ]
@@ -257,7 +257,8 @@ class Experiment(Runs):
             cells += [Cell(tuple(edit for number in group for edit in edits[number]), i) for group in groups]
         site = "+".join(dict.fromkeys(patch.site for patch in patches))
         labels = [" + ".join(named[number] for number in group) for group in groups]
-        layout = Layout.of(self, site, {"patches": labels}, {"patches": list(patches)})
+        info = {"patches": list(patches), "code": script(self, f"interaction({shown(patches)}, names={named}).result")}
+        layout = Layout.of(self, site, {"patches": labels}, info)
         return Interaction.of(named, run_through(Sweep(self, layout, lambda: cells, executor), site, progress=False))
 
     def optimal_direction(self, layer: int, pos: int, *, steps: int = 30, norm: float | None = None) -> SteeringVector:

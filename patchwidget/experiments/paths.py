@@ -25,7 +25,7 @@ from patchwidget.engine.cells import Cell
 from patchwidget.engine.paths import FREEZE
 from patchwidget.errors import PatchError, SiteError
 
-from .code import script
+from .code import script, shown
 from .layout import Layout
 from .nodes import BETWEEN, RECEIVERS, SENDERS, Node, check_node
 from .path_checks import check_paths
@@ -113,13 +113,5 @@ _DEFAULTS = {"senders": "z", "freeze": "heads", "positions": "all", "source": No
 def _code(runs: Runs, method: str, first: list, options: Mapping[str, Any]) -> str:
     """The lines that ask this question again."""
     changed = {name: value for name, value in options.items() if isinstance(value, Tensor) or value != _DEFAULTS[name]}
-    arguments = [*map(_shown, first), *(f"{name}={_shown(value)}" for name, value in changed.items())]
+    arguments = [*map(shown, first), *(f"{name}={shown(value)}" for name, value in changed.items())]
     return script(runs, f"{method}({', '.join(arguments)})")
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return "source"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_shown, value))}]"
-    return repr(value) if type(value).__module__ == "builtins" else f"pw.{value!r}"

@@ -43,7 +43,7 @@ class Runs:
     """A model's clean and corrupted run of one or several pairs. Arguments as in `Experiment`.
 
     Attributes:
-        model, direction: as given.
+        model, direction, answer_pos: as given.
         metrics: name -> metric, in order; `metric_name` is the first.
         prompts, pairs: the pairs as given, and as tokens; `several` tells whether a list was given.
         base, source: which run is patched and which run the patches come from: "clean" or "corrupted".
@@ -88,7 +88,7 @@ class Runs:
         self._recordings: dict[tuple[str, int], Recording] = {}
         self._values: dict[tuple[str, int], list[float]] = {}
         self._parities: dict[int, Check] = {}
-        self._feed, self._answer_pos = feed, answer_pos
+        self._feed, self.answer_pos = feed, answer_pos
         self.most_rows: int | None = None
         self.max_memory = None if max_memory is None else _bytes(max_memory)
         self.measures = [self._measure_of(i) for i in range(len(self.pairs))]
@@ -223,9 +223,9 @@ class Runs:
         pair, length = self.pairs[index], self.pairs[index].length_of(run)
         if self._feed:
             return tuple(range(length - len(pair.answers), length))
-        if self._answer_pos is None:
+        if self.answer_pos is None:
             return (length - 1,)
-        position, base_length = self._answer_pos, self.length(index)
+        position, base_length = self.answer_pos, self.length(index)
         if not 0 <= position < base_length:
             raise PromptError(
                 f"answer_pos={position} does not exist: the prompts have positions 0 to {base_length - 1}.", "Choose one of these."

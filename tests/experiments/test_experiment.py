@@ -184,6 +184,24 @@ def test_the_code_computes_the_result_again(ioi):
     assert namespace["result"].values.sizes == {"layer": 2, "head": 2}
 
 
+def test_the_code_of_patches_together_computes_them_again():
+    experiment = tiny_experiment(direction="noise", metric="logit", answer_pos=9)
+    patches = [
+        pw.Patch("z", layer=1, head=[0, 2], pos=7),
+        pw.Patch("resid_pre", 2, source=pw.Noise(2.0, seed=3), operator="add"),
+        pw.Patch("mlp_out", 0, source=pw.Mean([CLEAN, CORRUPTED])),
+    ]
+    everywhere = {"hf": experiment.model.hf, "tokenizer": None}
+    for result in (
+        experiment.patch(patches),
+        experiment.interaction(patches[:2]).result,
+        experiment.sweep("resid_pre", layers=[1], source=pw.Resample(CORRUPTED)),
+    ):
+        space = dict(everywhere)
+        exec(result.code(), space)
+        np.testing.assert_allclose(space["result"].values, result.values, atol=1e-6)
+
+
 def test_the_default_model_knows_who_gets_the_drink(ioi):
     baselines = ioi.baselines
     assert baselines.clean == pytest.approx(4.605, abs=0.01)
