@@ -53,9 +53,13 @@ def main() -> None:
         apart = np.abs(np.array([values[place] for place in chosen]) - expected).max()
         what = f"{len(earlier)} {senders}"
         print(f"{receiver!s:15}{what:>14}{freeze:>8}{hooked:11.1f}{seconds:16.2f}{hooked / seconds:6.0f}x{apart:12.1e}", flush=True)
+    layers, heads = range(model.n_layers), range(model.n_heads)
+    every = [*(pw.Node("z", layer, head) for layer in layers for head in heads), *(pw.Node("mlp_out", layer) for layer in layers)]
+    seconds = min(timed(partial(ask_afresh, model, LOGITS, every, "heads"))[0] for _ in range(given.repeat))
+    print(f"{LOGITS!s:15}{f'all {len(every)}':>14}{'heads':>8}{'':11}{seconds:16.2f}", flush=True)
 
 
-def ask_afresh(model: Model, receiver: pw.Node, senders: str, freeze: str) -> np.ndarray:
+def ask_afresh(model: Model, receiver: pw.Node, senders: str | list[pw.Node], freeze: str) -> np.ndarray:
     """The whole of a question, from the prompts on."""
     return pw.Experiment(model, PAIR).paths(receiver, senders, freeze, progress=False).values.to_numpy()
 

@@ -144,12 +144,12 @@ class Sweep:
         proving = proven_pair(self.runs) in part.pairs
         if not part.cells and not proving:
             return
-        inside = all(edit.layer >= 0 for cell in part.cells for edit in cell.edits)  # of some block
-        self.executor = self.runs.choose_executor(asked if inside else "hooked", part.pairs)
         turns = [list(range(len(part.cells)))]
         if self._estimate is not None:
             yield self._keep(part.places, self._estimate(part.cells), ESTIMATE)
             turns = self._largest_first(part)
+        inside = all(edit.layer >= 0 for cell in part.cells for edit in cell.edits)  # of some block
+        self.executor = self.runs.choose_executor(asked if inside else "hooked", part.pairs)
         executor = self.runs.make_executor(self.executor, part.pairs)
         proofs = proof_cells(self.runs, part.cells) if proving else []
         turns[-1] += range(len(part.cells), len(part.cells) + len(proofs))
