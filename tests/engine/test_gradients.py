@@ -9,26 +9,12 @@ import torch
 import patchwidget as pw
 from patchwidget.engine.cells import Cell, Edit
 from patchwidget.engine.gradients import gradients_by_block, gradients_of_network, metric_seeds
+from patchwidget.engine.sites import SITES
 from patchwidget.experiments.attribution import Method, estimate_cells
 from tests.engine.test_hooked_families import FAMILIES, family_experiment
 from tests.engine.test_isolation import traces_of
 from tests.zoo import EXPERTS, OLD, PACKED, PAIR, PARALLEL, telling_pair, tiny_experiment, tiny_model, tiny_module
 
-SITES = [
-    "resid_pre",
-    "resid_mid",
-    "resid_post",
-    "attn_out",
-    "mlp_out",
-    "z",
-    "q",
-    "k",
-    "v",
-    "k_per_head",
-    "v_per_head",
-    "pattern",
-    "mlp_post",
-]
 POSITIONS = [[4], [11]]
 EPSILON = 2e-3
 

@@ -114,31 +114,28 @@ def cells(draw: st.DrawFn, family: str) -> tuple:
 
 
 @pytest.mark.parametrize("family", MODULES)
-def test_a_cell_is_a_forward_by_hand(family):
-    @settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-    @given(cells(family))
-    def check(asked):
-        site, layer, positions, part, source, operator, direction = asked
-        experiment, where = experiment_on(family, direction), {**EVERYWHERE, **MODULES[family][1]}[site]
-        base, other = (getattr(experiment.pair, run) for run in (experiment.base, experiment.source))
-        value = forward(experiment, other, layer, where)[1]
-        value = torch.zeros_like(value) if source == "zero" else value
-        width = D_HEAD if site in HEADS else 1
-        columns = slice(None) if part is None else slice(part * width, (part + 1) * width)
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_a_cell_is_a_forward_by_hand(family, data):
+    site, layer, positions, part, source, operator, direction = data.draw(cells(family))
+    experiment, where = experiment_on(family, direction), {**EVERYWHERE, **MODULES[family][1]}[site]
+    base, other = (getattr(experiment.pair, run) for run in (experiment.base, experiment.source))
+    value = forward(experiment, other, layer, where)[1]
+    value = torch.zeros_like(value) if source == "zero" else value
+    width = D_HEAD if site in HEADS else 1
+    columns = slice(None) if part is None else slice(part * width, (part + 1) * width)
 
-        def edit(rows):
-            own = rows[positions, columns] if operator == "add" else 0
-            rows[positions, columns] = own + value[positions, columns]
+    def edit(rows):
+        own = rows[positions, columns] if operator == "add" else 0
+        rows[positions, columns] = own + value[positions, columns]
 
-        expected = forward(experiment, base, layer, where, edit)[0]
-        axis = {} if part is None else {"heads" if site in HEADS else "neurons": [part]}
-        options = {"layers": [layer], "positions": positions, "source": source, "operator": operator, **axis}
-        result = experiment.sweep(site, progress=False, **options)
-        assert result.info["executor"] == "hooked"
-        assert result.ok, result.checks
-        assert result.values.item() == pytest.approx(expected, abs=1e-4 * max(1, abs(result.clean - result.corrupted)))
-
-    check()
+    expected = forward(experiment, base, layer, where, edit)[0]
+    axis = {} if part is None else {"heads" if site in HEADS else "neurons": [part]}
+    options = {"layers": [layer], "positions": positions, "source": source, "operator": operator, **axis}
+    result = experiment.sweep(site, progress=False, **options)
+    assert result.info["executor"] == "hooked"
+    assert result.ok, result.checks
+    assert result.values.item() == pytest.approx(expected, abs=1e-4 * max(1, abs(result.clean - result.corrupted)))
 
 
 @pytest.mark.parametrize("family", MODULES)
