@@ -131,6 +131,10 @@ def _passes(
     runs: Runs, pair: int, places: Sequence[Place], method: Method, *, drop: bool
 ) -> Generator[tuple[list[Seed], Iterable[SiteGradients]], None, None]:
     """The metrics' seeds and the gradients at all places, for each run in which gradients are taken."""
+    plain = method.name != "ig" and not drop
+    if plain and (kept := runs.gradients.find(pair, places)):
+        yield kept
+        return
     model, measure, base = runs.model, runs.measures[pair], runs.recording(runs.base, pair=pair)
     by_block = goes_by_block(runs, pair) and all(layer >= 0 for _, layer in places)
     if drop and not by_block:
@@ -143,7 +147,8 @@ def _passes(
         if by_block:
             run = base if share is None else _between(runs, pair, share)
             seeds = metric_seeds(model, run, measure)
-            yield seeds, gradients_by_block(model, run, seeds, sites, drop=drop)
+            found = gradients_by_block(model, run, seeds, sites, drop=drop)
+            yield seeds, runs.gradients.keep(pair, seeds, found) if plain else found
         else:
             root = None if share is None else _root_between(runs, pair, share)
             gradients, seeds = gradients_of_network(model, base.tokens, measure, places, root)

@@ -21,6 +21,7 @@ from patchwidget.models.model import Model
 
 from .alignment import Align
 from .checks import Check, parity_check, rounding, tolerance
+from .gradient_store import GradientStore
 from .metrics import Metrics, make_measure, name_metrics
 from .prompts import PromptPair, TokenPair, tokenize_pair
 
@@ -48,6 +49,7 @@ class Runs:
         prompts, pairs: the pairs as given, and as tokens; `several` tells whether a list was given.
         base, source: which run is patched and which run the patches come from: "clean" or "corrupted".
         measures: one per pair.
+        gradients: of the base runs, as far as they are kept.
         most_rows: no more rows than this travel together, even where there is memory for more: batches then come more often. None for as many
             as are of use.
     """
@@ -88,6 +90,7 @@ class Runs:
         self._recordings: dict[tuple[str, int], Recording] = {}
         self._values: dict[tuple[str, int], list[float]] = {}
         self._parities: dict[int, Check] = {}
+        self.gradients = GradientStore()
         self._feed, self.answer_pos = feed, answer_pos
         self.most_rows: int | None = None
         self.max_memory = None if max_memory is None else _bytes(max_memory)
@@ -246,8 +249,10 @@ class Runs:
         return parity_check(ours, plain, tolerance(self.model.dtype, float(plain.abs().max())))
 
     def _record(self, pair: int, runs: Sequence[str], sites: set[str]) -> None:
-        prompts = [getattr(self.pairs[pair], run) for run in runs]
-        for run, found in zip(runs, record_together(self.model, prompts, sites, self._measured_positions(runs[0], pair)), strict=True):
+        one = self.prompts[pair].corrupted is None  # a pair of one prompt: both runs are the same
+        prompts = [getattr(self.pairs[pair], run) for run in (runs[:1] if one else runs)]
+        recorded = record_together(self.model, prompts, sites, self._measured_positions(runs[0], pair))
+        for run, found in zip(runs, recorded * len(runs) if one else recorded, strict=True):
             if not torch.isfinite(found.logits).all():
                 raise ModelError(
                     f"The {run} run's logits are not finite: a weight is NaN, or a number grew too large for {self.model.dtype}.",

@@ -7,6 +7,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, BertConfig, GPT2Config
 
 import patchwidget as pw
+from patchwidget.experiments import attribution, gradient_store
 from patchwidget.experiments.result import ESTIMATE, EXACT, NOT_MEASURABLE
 from tests.zoo import CLEAN, CORRUPTED, PAIR, telling_pair, tiny_experiment, tiny_model, tiny_module
 
@@ -330,3 +331,21 @@ def test_in_order_with_several_pairs_and_after_a_cancel(executor):
     np.testing.assert_allclose(partial.values.to_numpy()[exact], expected.values.to_numpy()[exact], atol=1e-5)
     whole = experiment.sweep("mlp_out", order="attribution", executor=executor)
     np.testing.assert_allclose(whole.values, expected.values, atol=1e-5)
+
+
+def test_gradients_of_a_site_are_taken_once(monkeypatch):
+    exp = tiny_experiment("llama")
+    first = exp.attribute("z", positions=[5])
+    monkeypatch.setattr(attribution, "gradients_by_block", None)  # would fail
+    assert exp.attribute("z", positions=[5]).values.equals(first.values)
+    assert exp.attribute("z", positions="all").complete
+
+
+def test_kept_gradients_take_a_bounded_amount_of_memory(monkeypatch):
+    exp = tiny_experiment("llama")
+    expected = exp.attribute("z").values
+    other = tiny_experiment("llama")
+    monkeypatch.setattr(gradient_store, "BYTES_KEPT", 1)
+    assert other.attribute("z").values.equals(expected)
+    assert other.attribute("z").values.equals(expected)
+    assert not other.gradients._found
