@@ -67,7 +67,16 @@ def test_with_grouped_queries(kv_heads):
     model = tiny_model("llama", num_key_value_heads=kv_heads)
     experiment = pw.Experiment(model, telling_pair(model))
     assert experiment.model.n_kv_heads == kv_heads
-    assert disagreement(experiment, "z") < 1e-4
+    for site, axis, size in [
+        *((site, "head", 4) for site in ("z", "q", "k_per_head", "v_per_head", "pattern")),
+        *((site, "kv_head", kv_heads) for site in ("k", "v")),
+    ]:
+        assert disagreement(experiment, site, layers=[0, 2]) < 1e-4, site
+        assert experiment.sweep(site, layers=[2], positions="all").values.sizes == {"layer": 1, axis: size}
+    # all query heads that share a key/value head seeing other keys is this one head patched
+    own = experiment.patch(pw.Patch("k", 2, head=kv_heads - 1))
+    sharing = list(range(4 - 4 // kv_heads, 4))
+    assert float(own.values) == pytest.approx(float(experiment.patch(pw.Patch("k_per_head", 2, head=sharing)).values), abs=1e-4)
 
 
 def test_on_the_default_model(ioi):
@@ -77,6 +86,24 @@ def test_on_the_default_model(ioi):
         if site == "mlp_post":  # two neurons do too little to be told from rounding
             few["neurons"] = [list(range(0, 1536, 2))]
         assert disagreement(ioi, site, layers=[0, 14, 29], positions=[[9], [13]], **few) < 1e-4, site
+
+
+def test_all_neurons_of_a_layer_of_the_default_model(ioi):
+    sweep = ioi.start("mlp_post", layers=[26], positions=[13])
+    done = [sweep.done for _ in sweep]
+    assert len(done) > 1  # so that there is progress to see
+    assert done == sorted(done)
+    assert done[-1] == sweep.total == 1536
+    result = sweep.result
+    assert result.ok, result.checks
+    top = result.top(20)
+    assert list(top.columns) == ["layer", "neuron", "value", "recovery", "state"]
+    assert len(top) == 20
+    assert top["recovery"].abs().is_monotonic_decreasing
+    assert top["recovery"].abs()[0] == pytest.approx(float(abs(result.recovery).max()))
+    best = [int(neuron) for neuron in top["neuron"][:3]]
+    hooked = ioi.sweep("mlp_post", layers=[26], positions=[13], neurons=best, executor="hooked")
+    np.testing.assert_allclose(hooked.values[0], top["value"][:3], atol=1e-3)
 
 
 def test_a_pair_that_differs_in_its_first_token():

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import patchwidget as pw
+from patchwidget.experiments.result import PENDING
 from tests.zoo import CORRUPTED, PAIR, tiny_experiment, tiny_model, tiny_module
 
 
@@ -69,6 +70,58 @@ def test_between_batches_and_after_a_cancel(experiment, executor):
     partial = sweep.result
     assert 0 < sweep.done < sweep.total
     assert np.isfinite(partial.values.to_numpy()).sum() == sweep.done
+    assert not partial.complete
+    assert (partial.state == PENDING).sum() == sweep.total - sweep.done
+    assert f"{sweep.done} of {sweep.total} cells known" in repr(partial)
+    assert set(partial.to_frame()["state"]) == {"pending", "exact"}
+
+
+@pytest.mark.parametrize("executor", ["packed", "hooked"])
+def test_out_of_memory_in_the_middle_of_a_forward(experiment, executor):
+    """The model's own code runs out of memory, with many rows and again with half of them: it goes on, and nothing of it shows."""
+    hf = experiment.model.hf
+    expected, before = experiment.sweep("z", executor=executor).values.to_numpy(), traces_of(hf)
+    calls, failed = [], []
+
+    def tight(module, args):
+        calls.append(args[0].shape[:-1].numel())
+        if len(calls) in (1, 3):
+            failed.append(calls[-1])
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    handle = hf.model.layers[2].mlp.register_forward_pre_hook(tight)
+    result = experiment.sweep("z", executor=executor)
+    handle.remove()
+    assert len(failed) == 2
+    assert failed[1] <= failed[0]
+    assert result.ok, result.checks
+    np.testing.assert_allclose(result.values, expected, atol=1e-5)
+    assert traces_of(hf) == before
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda exp: exp.sweep("resid_pree"),
+        lambda exp: exp.sweep("z", layers=[9]),
+        lambda exp: exp.sweep("z", heads=[9]),
+        lambda exp: exp.sweep("mlp_post", neurons=[64]),
+        lambda exp: exp.sweep("z", positions=[12]),
+        lambda exp: exp.sweep("resid_pre", source=torch.zeros(31)),
+        lambda exp: pw.Experiment(exp.model, PAIR, lambda logits: logits.mean()).sweep("z"),
+        lambda exp: exp.paths(pw.Node("q", 0, 1)),
+        lambda exp: pw.Experiment(exp.model, PAIR, "rank").attribute("z"),
+        lambda exp: exp.patch(pw.Patch("pattern", 1, head=0, pos=3, src_pos=5)),
+    ],
+)
+def test_after_a_bad_question(experiment, ask):
+    hf = experiment.model.hf
+    before = traces_of(hf)
+    with pytest.raises(pw.PatchError) as error:
+        ask(experiment)
+    assert error.value.hint
+    assert traces_of(hf) == before
+    assert experiment.sweep("z", positions="all").ok
 
 
 def test_a_forward_of_the_users_meanwhile_is_not_patched():

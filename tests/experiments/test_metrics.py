@@ -63,6 +63,8 @@ def test_at_another_position(model):
     experiment = pw.Experiment(model, PAIR, answer_pos=8)
     logits = logits_of(model, CLEAN, 8)
     assert experiment.baselines.clean == pytest.approx(float(formulas(logits, logits)["logit_diff"]), abs=1e-4)
+    own = pw.Experiment(model, PAIR, lambda logits: logits[:, 3], answer_pos=8)
+    assert own.baselines.clean == pytest.approx(float(logits[3]), abs=1e-4)
     packed, hooked = (experiment.sweep("z", executor=executor) for executor in ("packed", "hooked"))
     np.testing.assert_allclose(packed.values, hooked.values, atol=1e-4)
     assert float(abs(packed.recovery.sel(pos=slice(9, None))).max()) == 0.0  # later positions can't matter

@@ -169,6 +169,26 @@ def test_bad_patches():
         experiment.patch([])
 
 
+def walks_of(monkeypatch, ask) -> list[int]:
+    """How many rows-to-be each pass of the packed executor carries while something is asked."""
+    from patchwidget.engine.packed import PackedExecutor
+
+    walks, walk = [], PackedExecutor._walk
+    with monkeypatch.context() as patched:
+        patched.setattr(PackedExecutor, "_walk", lambda self, plans: walks.append(len(plans)) or walk(self, plans))
+        ask()
+    return walks
+
+
+def test_pairs_and_metrics_go_through_one_pass(monkeypatch):
+    model = tiny_model("mistral")
+    pairs = [telling_pair(model), telling_pair(model, CLEAN[:7], [*CLEAN[:3], 44, *CLEAN[4:7]])]
+    one = walks_of(monkeypatch, lambda: pw.Experiment(model, pairs[0]).sweep("attn_out", positions="all"))
+    many = walks_of(monkeypatch, lambda: pw.Experiment(model, pairs, ["logit_diff", "prob", "kl"]).sweep("attn_out", positions="all"))
+    assert one == [4 + 2]  # the cells, and the two that prove them
+    assert many == [2 * 4 + 2]
+
+
 def test_pairs_of_different_lengths_share_a_pass_and_keep_their_values():
     model = tiny_model("mistral")
     pairs = [
@@ -258,6 +278,12 @@ def test_any_network_on_sequences():
             hidden[position] = clean[position]
             out = net.out(hidden)[-1]
             assert float(result.values.sel(pos=position)) == pytest.approx(float(out[0] - out[1]), abs=1e-5)
+        # one activation set to a value, at one position
+        hidden = corrupted.clone()
+        hidden[3, 5] = 0.7
+        out = net.out(hidden)[-1]
+    one = experiment.patch(pw.Patch("module:rnn", pos=3, neuron=5, source=0.7))
+    assert float(one.values) == pytest.approx(float(out[0] - out[1]), abs=1e-5)
 
 
 def test_a_module_that_never_runs():
