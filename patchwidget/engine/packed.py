@@ -176,7 +176,7 @@ class PackedExecutor:
         module, hidden = self.model.anatomy.blocks[layer].module, pack(groups)[None]
         rows = torch.tensor([self._offsets[g.base] + p for g in groups for _ in g.numbers for p in g.positions], device=hidden.device)
         args, kwargs = pick_arguments(self._calls[layer], rows, self._offsets[-1])
-        with intercepted(self.model.hf, attend):
+        with intercepted(module, attend):
             return call_block(module, hidden, args, kwargs)[0]
 
     def _write(self, place: tuple[str, int], groups: Sequence[Group], edits: EditTable) -> None:

@@ -121,47 +121,47 @@ def make_ladder(
 
     name = runs.choose_executor(executor)
     log_probs = _log_probs(runs, name, [cell(strength) for strength in strengths])
-    base = runs.recording(runs.base).logits[-1].log_softmax(-1).cpu()
-    top = [_top(model, row, k) for row in log_probs]
-    if tokens is None:
-        followed = _likeliest(log_probs, base)[:8]
+    among = 1 if tokens is None else tokens if isinstance(tokens, int) else 0
+    best = log_probs.topk(min(max(k, among), log_probs.shape[-1]))
+    if isinstance(tokens, Sequence):
+        followed = [_token(model, token) for token in tokens]
     else:
-        followed = _likeliest(log_probs, base, tokens) if isinstance(tokens, int) else [_token(model, token) for token in tokens]
-    coords = {"token": [model.token_text(token) for token in followed], "id": ("token", followed)}
+        followed = _likeliest(log_probs, best.indices[:, :among])[: 8 if tokens is None else None]
+    texts = {token: model.token_text(token) for token in {*followed, *best.indices[:, :k].flatten().tolist()}}
+    base_top, *top = (
+        [(texts[token], p) for token, p in zip(*row, strict=True)]
+        for row in zip(best.indices[:, :k].tolist(), best.values[:, :k].exp().tolist(), strict=True)
+    )
+    coords = {"token": [texts[token] for token in followed], "id": ("token", followed)}
     probabilities = log_probs[:, followed].exp().numpy()
     return Ladder(
         np.array(strengths, np.float32),
-        kl_divergence(base, log_probs).numpy(),
+        kl_divergence(log_probs[0], log_probs[1:]).numpy(),
         top,
-        _top(model, base, k),
-        xr.DataArray(probabilities, dims=("strength", "token"), coords={"strength": strengths, **coords}, name="probability"),
-        xr.DataArray(base[followed].exp().numpy(), dims="token", coords=coords, name="probability"),
+        base_top,
+        xr.DataArray(probabilities[1:], dims=("strength", "token"), coords={"strength": strengths, **coords}, name="probability"),
+        xr.DataArray(probabilities[0], dims="token", coords=coords, name="probability"),
         {"model": model.name, "tokens": runs.pair.corrupted_tokens, "executor": name, "steers": steers, "vary": vary, "runs": runs},
     )
 
 
 def _log_probs(runs: Runs, executor: str, cells: list[Cell]) -> Tensor:
-    """Float32 [cells, vocabulary], on the CPU."""
+    """Float32 [1 + cells, vocabulary], on the CPU: without steering, then each cell's."""
     base = runs.recording(runs.base)
     measure = Measure(lambda logits: logits[:, -1].log_softmax(-1), None, (base.length - 1,))
     packed = executor == "packed"
     engine = PackedExecutor(runs.model, [base], [measure]) if packed else HookedExecutor(runs.model, [runs.pair.corrupted], [measure])
-    found: dict[int, Tensor] = {}
+    found = torch.empty(1 + len(cells), base.logits.shape[-1])
+    found[0] = base.logits[-1].log_softmax(-1)
     for batch in engine.run(cells):
-        found.update(zip(batch.cells, batch.values, strict=True))
-    return torch.stack([found[number] for number in range(len(cells))])
+        found[[1 + number for number in batch.cells]] = batch.values
+    return found
 
 
-def _top(model: Model, log_probs: Tensor, k: int) -> list[tuple[str, float]]:
-    best = log_probs.topk(min(k, len(log_probs)))
-    return [(model.token_text(int(token)), math.exp(float(value))) for token, value in zip(best.indices, best.values, strict=True)]
-
-
-def _likeliest(log_probs: Tensor, base: Tensor, among: int = 1) -> list[int]:
-    """The tokens that are among the likeliest at some strength, or without steering; those with the highest probability anywhere first."""
-    every = torch.cat([base[None], log_probs])
-    tokens = every.topk(min(among, every.shape[-1])).indices.unique()
-    return tokens[every[:, tokens].amax(0).argsort(descending=True)].tolist()
+def _likeliest(log_probs: Tensor, best: Tensor) -> list[int]:
+    """The tokens in `best`, each once; those with the highest probability anywhere first."""
+    tokens = best.unique()
+    return tokens[log_probs[:, tokens].amax(0).argsort(descending=True)].tolist()
 
 
 def _token(model: Model, token: str | int) -> int:

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from patchwidget.models.model import Model
 
-_SAMPLED = 1024
+_STRETCHES, _IN_A_ROW = 64, 16
 
 
 def provenance_of(model: Model) -> dict[str, Any]:
@@ -26,25 +26,36 @@ def provenance_of(model: Model) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def weights_hash(hf: nn.Module) -> str:
-    """SHA-256 (its first 16 hexadecimal digits) over the name, the shape and 1,024 evenly spaced numbers of each parameter.
+def weights_hash(hf: nn.Module) -> str | None:
+    """SHA-256 (its first 16 hexadecimal digits) over the name, the shape and 1,024 numbers of each parameter: 64 stretches, evenly spaced.
+
+    None where some weights are not in memory (accelerate has put them aside).
 
     A sample, so that it takes milliseconds and not the minutes of a whole large model; training, editing and merging change all of a matrix.
     Numbers count in float32, so that a bfloat16 checkpoint loaded in float32 is the same model.
     """
+    if any(weight.is_meta for weight in hf.parameters()):
+        return None
     digest = hashlib.sha256()
     for name, weight in hf.named_parameters():
-        places = torch.linspace(0, weight.numel() - 1, min(weight.numel(), _SAMPLED), dtype=torch.float64).long().to(weight.device)
         digest.update(f"{name} {tuple(weight.shape)}".encode())
-        digest.update(weight.reshape(-1)[places].float().cpu().numpy().tobytes())
+        digest.update(_sample(weight.reshape(-1)).float().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def _sample(numbers: Tensor) -> Tensor:
+    """All of a few numbers; of many, stretches of neighbours, which memory gives up in one go."""
+    if len(numbers) <= _STRETCHES * _IN_A_ROW:
+        return numbers
+    step = (len(numbers) - _IN_A_ROW) // (_STRETCHES - 1)
+    return numbers.as_strided((_STRETCHES, _IN_A_ROW), (step * numbers.stride(0), numbers.stride(0)), numbers.storage_offset())
 
 
 def warn_if_other(model: Model, provenance: Mapping[str, Any]) -> None:
     """Warn, naming both, where a vector was made on other weights than this model has; silent where that is not known."""
     made_on = provenance.get("weights")
     here = weights_hash(model.hf) if made_on else None
-    if made_on != here:
+    if here and made_on != here:
         warnings.warn(
             f"This steering vector was made on {provenance.get('model')} (weights {made_on}), and is applied to {model.name} (weights {here}).",
             stacklevel=2,

@@ -135,9 +135,10 @@ def edits_of(steerings: Sequence[Steering], length: int) -> tuple[Edit, ...]:
 
 def _edits(steering: Steering, positions: range) -> list[Edit]:
     values, strengths = steering.at(0, positions)
+    if steering.operator != "cap" and not strengths.any():
+        return []  # nothing is moved, so nothing has to be computed
     if steering.operator == "add":
-        added = values * strengths[:, None]
-        return [Edit(steering.site, steering.layer, tuple(positions), added, operator="add")] if positions else []
+        return [Edit(steering.site, steering.layer, tuple(positions), values * strengths[:, None], operator="add")]
     return [
         Edit(
             steering.site,

@@ -9,6 +9,8 @@ from torch import Tensor
 import patchwidget as pw
 from patchwidget import SteeringVector
 from patchwidget.experiments.steering.extract import METHODS
+from patchwidget.experiments.steering.provenance import weights_hash
+from tests.engine.test_device_map import scattered
 from tests.zoo import CLEAN, CORRUPTED, PAIR, tiny_model
 
 POSITIVE = [[54, 12, 77, 31], [33, 20, 5], [9, 8, 7, 6, 5]]
@@ -115,6 +117,29 @@ def test_provenance_names_the_model(model):
     assert about["date"].endswith("+00:00")
     other = SteeringVector.from_pairs(tiny_model("llama", seed=1), POSITIVE, NEGATIVE, 1).provenance
     assert other["weights"] != about["weights"]
+
+
+def test_the_hash_is_of_every_parameter_in_any_precision():
+    model = tiny_model("llama")
+    whole, seen = weights_hash(model.hf), set()
+    for weight in model.hf.parameters():
+        kept = weight.data.clone()
+        weight.data *= 1.01
+        seen.add(weights_hash(model.hf))
+        weight.data = kept
+    assert len(seen | {whole}) == 1 + len(list(model.hf.parameters()))
+    half = model.hf.bfloat16()
+    assert weights_hash(half) == weights_hash(half.float()) != whole
+
+
+@pytest.mark.filterwarnings("ignore:.*offloaded to the disk")
+def test_a_model_that_is_partly_on_the_disk_has_no_hash(model, tmp_path):
+    parts = pw.wrap(scattered("llama", tmp_path, aside=["layers.2"]))
+    vector = SteeringVector.from_pairs(parts, POSITIVE, NEGATIVE, 1)
+    assert close(vector[1], SteeringVector.from_pairs(model, POSITIVE, NEGATIVE, 1)[1])
+    assert vector.provenance["weights"] is None
+    known = SteeringVector.from_pairs(model, POSITIVE, NEGATIVE, 1)
+    assert close(parts.logits([1, 2, 3], known), model.logits([1, 2, 3], vector))  # and nobody is warned
 
 
 # ---- the methods in closed form
