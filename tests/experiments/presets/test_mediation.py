@@ -12,13 +12,13 @@ X_OTHER = [54, 80, 77, 31]  # "The man said that"
 ANSWER, DISTRACTOR = 5, 7
 
 
-def odds(hf, tokens, hooks=()):
+def odds(hf, tokens, hooks=(), answers=(ANSWER, DISTRACTOR)):
     handles = [module.register_forward_pre_hook(hook) for module, hook in hooks]
     with torch.no_grad():
         probabilities = hf(torch.tensor([tokens])).logits[0, -1].softmax(-1)
     for handle in handles:
         handle.remove()
-    return float(probabilities[ANSWER] / probabilities[DISTRACTOR])
+    return float(probabilities[answers[0]] / probabilities[answers[1]])
 
 
 def neurons_of(hf, tokens, layer):
@@ -41,33 +41,36 @@ def with_neurons(hf, layer, values, neurons):
 
 def with_pattern(hf, tokens, layer, heads):
     """The output projection is given what the heads' patterns in another prompt make of this run's values; a literal attention by hand."""
+    before = hf.config._attn_implementation
     hf.set_attn_implementation("eager")
     with torch.no_grad():
         patterns = hf(torch.tensor([tokens]), output_attentions=True).attentions[layer]
+    hf.set_attn_implementation(before)
     attention, values = hf.model.layers[layer].self_attn, []
+    n_heads, d_head = hf.config.num_attention_heads, hf.config.head_dim
 
     def keep(module, args, output):
         values.append(output.clone())
 
     def put(module, args):
         hidden = args[0].clone()
-        value = values[-1].reshape(1, -1, 2, 8).transpose(1, 2).repeat_interleave(2, 1)
-        mixed = (patterns @ value).transpose(1, 2)
-        by_head = hidden.reshape(1, -1, 4, 8)
+        value = values[-1].unflatten(-1, (-1, d_head)).transpose(1, 2)
+        mixed = (patterns @ value.repeat_interleave(n_heads // value.shape[1], 1)).transpose(1, 2)
+        by_head = hidden.unflatten(-1, (n_heads, d_head))
         by_head[:, :, heads] = mixed[:, :, heads]
         return (by_head.reshape(hidden.shape),)
 
     return attention.v_proj, keep, attention.o_proj, put
 
 
-def odds_with_patterns(hf, tokens, other, layer, heads):
+def odds_with_patterns(hf, tokens, other, layer, heads, answers=(ANSWER, DISTRACTOR)):
     v_proj, keep, o_proj, put = with_pattern(hf, other, layer, heads)
     handles = [v_proj.register_forward_hook(keep), o_proj.register_forward_pre_hook(put)]
     with torch.no_grad():
         probabilities = hf(torch.tensor([tokens])).logits[0, -1].softmax(-1)
     for handle in handles:
         handle.remove()
-    return float(probabilities[ANSWER] / probabilities[DISTRACTOR])
+    return float(probabilities[answers[0]] / probabilities[answers[1]])
 
 
 @pytest.fixture(scope="module")
@@ -147,17 +150,30 @@ def test_what_is_not_known(model, measured):
 
 
 def test_gendered_pronouns_on_the_default_model(default_model):
-    task = pw.tasks.gendered_pronouns(default_model, 3, templates=["The {profession} said that"])
-    measured = pw.mediation(default_model, task, components=["neuron_layers"], layers=[0, 15])
-    for number, pair in enumerate(task):
-        logits = []
-        for prompt in (pair.clean, pair.corrupted):
-            with torch.no_grad():
-                logits.append(default_model.hf(torch.tensor([default_model.encode(prompt)])).logits[0, -1])
-        answer, distractor = (default_model.encode(word, special=False)[0] for word in (pair.answer, pair.distractor))
-        there, here = (float(x[answer].exp() / x[distractor].exp()) for x in logits)
-        assert float(measured.total[number]) == pytest.approx(there / here - 1, rel=1e-2)
+    """Total, indirect and direct effects of all neurons of a layer, of single ones, and of heads, each against its own forwards."""
+    hf, task = default_model.hf, pw.tasks.gendered_pronouns(default_model, 2, templates=["The {profession} said that"])
+    layers, neurons, heads = [0, 15], [0, 700], range(hf.config.num_attention_heads)
+    kinds = ["neuron_layers", "neurons", "heads"]
+    measured = pw.mediation(default_model, task, components=kinds, layers=layers, neurons=neurons)
     assert (measured.total > 0).all()
+    for number, pair in enumerate(task):
+        answers = [default_model.encode(word, special=False)[0] for word in (pair.answer, pair.distractor)]
+        there, here = (default_model.encode(prompt) for prompt in (pair.clean, pair.corrupted))
+        base = odds(hf, here, answers=answers)
+        assert float(measured.total[number]) == pytest.approx(odds(hf, there, answers=answers) / base - 1, rel=1e-3)
+        for layer in layers:
+            activations = {"indirect": neurons_of(hf, there, layer), "direct": neurons_of(hf, here, layer)}
+            for effect, run in (("indirect", here), ("direct", there)):
+                every = list(range(hf.config.intermediate_size))
+                for name, chosen, place in [("neuron_layers", every, {}), ("neurons", [700], {"neuron": 700})]:
+                    hooks = with_neurons(hf, layer, activations[effect], chosen)
+                    expected = odds(hf, run, hooks, answers) / base - 1
+                    found = measured[name].values.sel(pair=number, effect=effect, layer=layer, **place)
+                    assert float(found) == pytest.approx(expected, abs=2e-3 * max(1, abs(expected)))
+                head, other = heads[4], there if effect == "indirect" else here
+                expected = odds_with_patterns(hf, run, other, layer, [head], answers) / base - 1
+                found = measured["heads"].values.sel(pair=number, effect=effect, layer=layer, head=head)
+                assert float(found) == pytest.approx(expected, abs=2e-3 * max(1, abs(expected)))
 
 
 def test_all_heads_or_neurons_together_are_each_of_them_together(model):
