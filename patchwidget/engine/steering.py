@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from patchwidget.errors import ModelError
+from patchwidget.errors import ModelError, PatchError
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
 from patchwidget.models.trace import main_input
@@ -56,10 +56,14 @@ class Steering:
         return range(max(start, first), min(end, stop))
 
     def at(self, prompt: int, positions: range) -> tuple[Tensor, Tensor]:
-        """The directions [n, d_model] and the strengths [n] at n steered positions."""
+        """The directions [n, d_model] and the strengths [n] at n steered positions. PatchError where the schedule gives no finite number."""
         steps = range(positions.start - self.spans[prompt][0], positions.stop - self.spans[prompt][0])
         values = self.value[steps.start : steps.stop] if self.value.ndim == 2 else self.value.expand(len(steps), -1)
-        factors = torch.ones(len(steps)) if self.schedule is None else torch.tensor([float(self.schedule(step)) for step in steps])
+        if self.schedule is None:
+            return values, torch.full((len(steps),), self.strength)
+        factors = torch.tensor([float(self.schedule(step)) for step in steps])
+        if not factors.isfinite().all():
+            raise PatchError(f"The schedule gives the factors {factors.tolist()}.", "Let it return a finite number at every position.")
         return values, self.strength * factors
 
 

@@ -137,6 +137,16 @@ def test_a_schedule_and_a_vector_by_position():
     assert texts(model, PROMPTS, apart) == texts(model, PROMPTS, scheduled) != texts(model, PROMPTS)
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_schedule_that_gives_no_number_is_told_of(bad):
+    model = family("llama")
+    steer = pw.Steer(vector_for(model), schedule=lambda i: bad if i == 8 else 1.0)
+    with pytest.raises(pw.PatchError, match="The schedule gives the factors"):
+        texts(model, PROMPTS, steer)
+    with pytest.raises(pw.PatchError, match="The schedule gives the factors"):
+        model.ladder(list(range(10)), steer, [1.0])
+
+
 def test_rows_that_end_early_are_cut():
     """At the end of text, and at a place of their own each."""
     model = family("llama")

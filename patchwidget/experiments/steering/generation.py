@@ -82,22 +82,11 @@ class Generation:
         return {name: score.cpu().numpy() for name, score in scores.items()}
 
 
-def generate(
-    model: Model,
-    prompt: Any,
-    steer: Any = None,
-    *,
-    max_new_tokens: int = 40,
-    temperature: float | None = None,
-    seed: int | None = None,
-    chat: bool = False,
-    **options: Any,
-) -> Generation | list[Generation]:
+def generate(model: Model, prompt: Any, steer: Any = None, *, chat: bool = False, **options: Any) -> Generation | list[Generation]:
     """See `Model.generate`."""
     prompts, several = read_prompts(model, prompt, chat=chat)
     steers = steers_of(steer)
-    request = _request(model, prompts, steers, max_new_tokens, temperature, seed, options)
-    rows = run_generate(model, request)
+    rows = run_generate(model, _request(model, prompts, steers, **options))
     copies = len(rows) // len(prompts)
     made = [Generation(model, prompts[i // copies], row, tuple(steers)) for i, row in enumerate(rows)]
     return made if several or copies > 1 else made[0]
@@ -138,24 +127,13 @@ class TextStream:
         self._stream.stop()
 
 
-def stream(
-    model: Model,
-    prompt: Any,
-    steer: Any = None,
-    *,
-    max_new_tokens: int = 40,
-    temperature: float | None = None,
-    seed: int | None = None,
-    chat: bool = False,
-    **options: Any,
-) -> TextStream:
+def stream(model: Model, prompt: Any, steer: Any = None, *, chat: bool = False, **options: Any) -> TextStream:
     """See `Model.stream`."""
     prompts, several = read_prompts(model, prompt, chat=chat)
     if several:
         raise PromptError("A stream continues one prompt, and a list was given.", "Use generate for several, or one stream each.")
     steers = steers_of(steer)
-    request = _request(model, prompts, steers, max_new_tokens, temperature, seed, options)
-    return TextStream(model, prompts[0], steers, Stream(model, request))
+    return TextStream(model, prompts[0], steers, Stream(model, _request(model, prompts, steers, **options)))
 
 
 def logits(model: Model, prompt: Any, steer: Any = None, *, chat: bool = False) -> Tensor | list[Tensor]:
@@ -216,11 +194,13 @@ def _request(
     model: Model,
     prompts: list[list[int]],
     steers: Sequence[Steer],
-    max_new_tokens: int,
-    temperature: float | None,
-    seed: int | None,
-    options: dict[str, Any],
+    *,
+    max_new_tokens: int = 40,
+    temperature: float | None = None,
+    seed: int | None = None,
+    **options: Any,
 ) -> Request:
+    """The options of `Model.generate`, as the engine and transformers take them."""
     longest = max(map(len, prompts))
     if model.context_length is not None and longest + max_new_tokens > model.context_length:
         raise PromptError(

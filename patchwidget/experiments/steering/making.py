@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from patchwidget.engine.recording import record
+from patchwidget.engine.recording import Recording, record
 from patchwidget.engine.sites import check_site
 from patchwidget.errors import PatchError, PromptError, SiteError
 from patchwidget.experiments.prompts import Text, tokenize_prompt
@@ -55,23 +55,38 @@ def from_patch(experiment: Runs, layer: int, pos: int, site: str) -> Made:
     """See `SteeringVector.from_patch`."""
     check_steered_site(site)
     check_site(experiment.model, site, layer)
-    for pair in experiment.pairs:
-        if not -pair.length <= pos < pair.length:
-            raise SiteError(f"Position {pos} does not exist: the prompts have positions 0 to {pair.length - 1}.", "Choose one of these.")
-    clean, corrupted = (
-        [experiment.recording(run, *kept_sites(site), pair=i) for i in range(len(experiment.pairs))] for run in ("clean", "corrupted")
-    )
-    differences = [a.at(site, layer)[pos].float() - b.at(site, layer)[pos].float() for a, b in zip(clean, corrupted, strict=True)]
+    pairs = range(len(experiment.pairs))
+    each = [_difference(experiment, pair, layer, pos, site) for pair in pairs]
+    differences = [difference for difference in each if difference is not None]
+    if not differences:
+        length = max(experiment.length(pair) for pair in pairs)
+        gone = "does not exist" if not -length <= pos < length else "corresponds to none of the other prompt"
+        raise SiteError(f"Position {pos} {gone}: the prompts have positions 0 to {length - 1}.", "Choose one of these that has a partner.")
     vector = torch.stack(differences).mean(0)
     if not vector.any():
         raise PromptError(
             f"The clean and the corrupted run have the same {site} at layer {layer}, position {pos}.",
             "Choose a position at or after the first token that differs.",
         )
-    norms = residual_norms(experiment.model, [*clean, *corrupted], site)
+    norms = residual_norms(experiment.model, [_recording(experiment, run, i, site) for run in ("clean", "corrupted") for i in pairs], site)
     prompts = {name: [_plain([getattr(p, name)])[0] for p in experiment.prompts] for name in ("clean", "corrupted")}
     provenance = {**provenance_of(experiment.model), **prompts, "pos": pos}
     return Made({layer: vector}, site, (pos, pos + 1 or None), "patch", norms, provenance)
+
+
+def _difference(experiment: Runs, pair: int, layer: int, pos: int, site: str) -> Tensor | None:
+    """Clean minus corrupted at a position of the run that is patched and where that corresponds to; None where the pair has none such."""
+    base = pos + experiment.length(pair) if pos < 0 else pos
+    source = experiment.source_positions(pair).get(base)
+    if source is None:
+        return None
+    here, there = (source, base) if experiment.base == "corrupted" else (base, source)
+    clean, corrupted = (_recording(experiment, run, pair, site).at(site, layer) for run in ("clean", "corrupted"))
+    return clean[here].float() - corrupted[there].float()
+
+
+def _recording(experiment: Runs, run: str, pair: int, site: str) -> Recording:
+    return experiment.recording(run, *kept_sites(site), pair=pair)
 
 
 def from_elsewhere(vector: Any) -> Made:

@@ -104,11 +104,14 @@ class SteeringVector:
 
     @classmethod
     def from_patch(cls, experiment: Runs, *, layer: int, pos: int, site: str = "resid_post") -> "SteeringVector":
-        """The clean minus the corrupted activation at one cell of a grid: what a patch puts there, as a direction. Over several pairs, the mean.
+        """The clean minus the corrupted activation at one cell of a grid: what a patch puts there, as a direction.
+
+        Over several pairs, the mean of those that have the position.
 
         Args:
             experiment: a `pw.Experiment`.
-            layer, pos, site: the cell; negative positions count from the end.
+            layer, pos, site: the cell; negative positions count from the end. Where prompts are aligned, `pos` is one of the run that is
+                patched, as in the grid, and the other run's is the one that it corresponds to.
 
         Raises:
             SiteError: no such cell.
@@ -184,7 +187,7 @@ class SteeringVector:
         return self._combined(other, torch.sub)
 
     def __mul__(self, factor: float) -> "SteeringVector":
-        return self._mapped(lambda vector: vector * factor)
+        return self._mapped(lambda vector: vector * factor, scaled=float(factor) * self.provenance.get("scaled", 1.0))
 
     __rmul__ = __mul__
 
@@ -202,7 +205,7 @@ class SteeringVector:
         """Of L2 norm 1 in every layer (of a vector by position: all its entries together). PatchError for a zero vector."""
         if not all(vector.norm() > 0 for vector in self.vectors.values()):
             raise PatchError("A zero vector has no direction, so it can't be normalised.", "Check what made it.")
-        return self._mapped(lambda vector: vector / vector.norm())
+        return self._mapped(lambda vector: vector / vector.norm(), normalized=True)
 
     # ---- numbers
 
@@ -270,8 +273,9 @@ class SteeringVector:
     def _one(self, layer: int | None) -> Tensor:
         return self[self._layer(layer)]
 
-    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "SteeringVector":
-        return replace(self, vectors={layer: change(vector) for layer, vector in self.vectors.items()})
+    def _mapped(self, change: Callable[[Tensor], Tensor], **told: Any) -> "SteeringVector":
+        vectors = {layer: change(vector) for layer, vector in self.vectors.items()}
+        return replace(self, vectors=vectors, provenance={**self.provenance, **told})
 
     def _combined(self, other: "SteeringVector", combine: Callable[[Tensor, Tensor], Tensor]) -> "SteeringVector":
         self._check_fits(other)

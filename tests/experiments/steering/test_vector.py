@@ -209,6 +209,32 @@ def test_from_patch_takes_the_mean_over_pairs():
     assert close(both[0], (each[0][0] + each[1][0]) / 2)
 
 
+def test_from_patch_follows_aligned_positions():
+    """Where prompts are of unequal length, a cell holds the activation that corresponds, as its patch does."""
+    model = tiny_model("llama")
+    clean, corrupted = [9, 5, 40, 7, 8], [9, 5, 50, 51, 7, 8]
+    for direction, pos, at in [("denoise", 4, (3, 4)), ("denoise", -1, (4, 5)), ("noise", 3, (3, 4))]:
+        experiment = pw.Experiment(model, pw.PromptPair(clean, corrupted, answer=1, distractor=2, align="diff"), direction=direction)
+        vector = SteeringVector.from_patch(experiment, layer=1, pos=pos)
+        assert close(vector[1], hidden(model, clean, 1)[at[0]] - hidden(model, corrupted, 1)[at[1]])
+    experiment = pw.Experiment(model, pw.PromptPair(clean, corrupted, answer=1, distractor=2, align="diff"))
+    with pytest.raises(pw.SiteError, match="Position 2 corresponds to none"):
+        SteeringVector.from_patch(experiment, layer=1, pos=2)
+
+
+def test_the_optimal_direction_is_a_vector_like_others(tmp_path):
+    experiment = pw.Experiment(tiny_model("llama"), PAIR)
+    vector = experiment.optimal_direction(2, 7, steps=5, norm=5.0)
+    steered = experiment.model.logits(CORRUPTED, pw.Steer(vector, positions=vector.token_rule))[-1]
+    answer, distractor = experiment.pair.answers[0], experiment.pair.distractors[0]
+    assert float(steered[answer] - steered[distractor]) == pytest.approx(vector.provenance["curve"][-1], abs=1e-3)
+    for name in ("v.safetensors", "v.gguf"):
+        vector.save(tmp_path / name)
+        back = SteeringVector.load(tmp_path / name)
+        assert torch.equal(back[2], vector[2])
+        assert (back.site, back.token_rule, back.provenance["curve"]) == (vector.site, vector.token_rule, vector.provenance["curve"])
+
+
 # ---- arithmetic and numbers
 
 
@@ -225,6 +251,8 @@ def test_arithmetic_is_layer_by_layer():
     assert A.project_out(B)[1].tolist() == [0, 2, 0]
     assert torch.allclose(A.project_out(B)[3], torch.tensor([0, -24 / 25, 2 - 32 / 25]))
     assert A.normalized().norm(1) == pytest.approx(1)
+    assert (-(A * 2)).provenance == {"scaled": -2.0}
+    assert A.normalized().provenance == {"normalized": True}
 
 
 def test_numbers():
