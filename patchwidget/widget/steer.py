@@ -152,7 +152,7 @@ class SteerLab(LiveWidget):
                 if known != last:
                     session.post_snapshot()
             case protocol.Cancel():
-                session.stop()
+                session.texts.stop()
             case protocol.Request(name, "make", fields):
                 find_method(fields["method"])
                 self._submit(steer_jobs.MAKE, steer_jobs.make_vector(session, name, fields, self._work), partial(self._failed, name))

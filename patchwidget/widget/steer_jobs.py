@@ -93,7 +93,7 @@ def write_texts(session: SteerSession) -> Batches:
                 try:
                     _advance(session, writers, side, key, steers, settings)
                 except Exception as error:  # noqa: BLE001  the page is told, and the other text goes on
-                    session.fail_text(side, key, error)
+                    session.texts.fail(side, key, error)
                 yield
     finally:
         for writer in writers.values():
@@ -107,14 +107,14 @@ def _advance(session: SteerSession, writers: dict[str, _Writer], side: str, key:
     if side not in writers:
         options = {"max_new_tokens": settings.length, "temperature": settings.temperature, "seed": settings.seed}
         writers[side] = _Writer(key, session.model.stream(list(settings.tokens), steers, **options))
-        session.begin_text(side, key)
+        session.texts.begin(side, key)
     writer = writers[side]
     piece = next(writer.pieces, None)
     if piece is not None:
-        return session.know_pieces(side, key, [piece])
+        return session.texts.add(side, key, [piece])
     made = writers.pop(side).stream.result
     kl = float(made.kl.mean()) if made.tokens else 0.0
-    return session.end_text(side, key, {"perplexity": made.perplexity, "kl": kl, "tokens": len(made.tokens)})
+    return session.texts.end(side, key, {"perplexity": made.perplexity, "kl": kl, "tokens": len(made.tokens)})
 
 
 def _short(text: str, length: int = 24) -> str:

@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from patchwidget.experiments.steering.extract import METHODS
@@ -17,6 +17,7 @@ from .steer_code import code_of
 from .steer_ladder import LIKELIEST, Wanted, describe_ladder, has, with_rung
 from .steer_rows import Row, Source, first_row, wrong
 from .steer_settings import Settings, checked
+from .steer_texts import Texts
 
 _METHODS = {
     "mean_diff": ("difference of means", "mean of the positive minus mean of the negative examples, at their last token"),
@@ -27,30 +28,6 @@ _METHODS = {
 }
 
 
-@dataclass
-class Text:
-    """One of the two texts. `key` is of what it was written for."""
-
-    side: str
-    key: str
-    pieces: list[str] = field(default_factory=list)
-    status: str = "writing"
-    damage: Message | None = None
-    problem: tuple[str, str] | None = None
-
-    def descriptor(self) -> Message:
-        message, hint = self.problem or (None, None)
-        return {
-            "side": self.side,
-            "key": self.key,
-            "pieces": list(self.pieces),
-            "status": self.status,
-            "damage": self.damage,
-            "message": message,
-            "hint": hint,
-        }
-
-
 class SteerSession:
     """The settings, ladders and texts of one panel; safe in any thread.
 
@@ -58,11 +35,11 @@ class SteerSession:
 
     Attributes:
         name: the panel's id.
-        post: sends a message to the page.
+        texts: both texts.
     """
 
     def __init__(self, model: Any, settings: Settings, chat: bool, waits: str | None, post: Callable[[Message], Any]) -> None:
-        self.model, self.chat, self._waits, self.post, self.name = model, chat, waits, post, ""
+        self.model, self.chat, self._waits, self._post, self.name = model, chat, waits, post, ""
         self._lock = threading.RLock()
         self._settings = settings
         self._numbers = itertools.count(1)
@@ -71,7 +48,7 @@ class SteerSession:
         self._current: str | None = None
         self._ladders: dict[str, Message] = {}
         self._grids: dict[str, Message] = {}
-        self._texts: dict[str, Text] = {}
+        self.texts = Texts(self._lock, self.post)
         self._round = 0
         self._failed: set[str] = set()
         self._closed = False
@@ -128,19 +105,15 @@ class SteerSession:
             self._round += 1
             self._changed(request)
 
-    def stop(self) -> None:
-        """Write no further; what there is stays."""
-        with self._lock:
-            for text in self._texts.values():
-                if text.status == "writing":
-                    text.status = "stopped"
-                    self._post_text(text, len(text.pieces))
-
     def close(self) -> None:
         """Want nothing more, and say nothing more."""
         with self._lock:
             self._closed = True
-            self.post = lambda _: None
+
+    def post(self, message: Message) -> None:
+        """Send a message to the page."""
+        if not self._closed:
+            self._post(message)
 
     # ---- how things stand
 
@@ -233,35 +206,8 @@ class SteerSession:
             return [
                 (side, self._text_key(side), steers, self._settings)
                 for side, steers in sides
-                if (text := self._texts.get(side)) is None or text.key != self._text_key(side) or text.status == "writing"
+                if self.texts.lacks(side, self._text_key(side))
             ]
-
-    def begin_text(self, side: str, key: str) -> None:
-        with self._lock:
-            text = self._texts[side] = Text(side, key)
-            self._post_text(text, 0)
-
-    def know_pieces(self, side: str, key: str, pieces: list[str]) -> None:
-        """More of a text."""
-        with self._lock:
-            text = self._texts[side]
-            if text.key == key and text.status == "writing":
-                text.pieces += pieces
-                self._post_text(text, len(text.pieces) - len(pieces))
-
-    def end_text(self, side: str, key: str, damage: Message) -> None:
-        with self._lock:
-            text = self._texts[side]
-            if text.key == key and text.status == "writing":
-                text.status, text.damage = "done", damage
-                self._post_text(text, len(text.pieces))
-
-    def fail_text(self, side: str, key: str, error: BaseException) -> None:
-        told = describe_error(error, None)
-        with self._lock:
-            text = self._texts.setdefault(side, Text(side, key))
-            text.key, text.status, text.problem = key, "failed", (told["message"], told["hint"])
-            self._post_text(text, len(text.pieces))
 
     # ---- private
 
@@ -277,12 +223,8 @@ class SteerSession:
 
     def _changed(self, request: str | None) -> None:
         self._failed.clear()
-        # what was stopped, by hand or because a slider was grabbed, is written anew
-        self._texts = {side: text for side, text in self._texts.items() if text.status != "stopped"}
+        self.texts.forget_stopped()
         self.post(steer_messages.panel(self._about(), request))
-
-    def _post_text(self, text: Text, start: int) -> None:
-        self.post(steer_messages.text(text.descriptor(), start))
 
     def _ladder_key(self, row: Row) -> str:
         others = [(other.key, other.strength) for other in self._rows.values() if other.on and other is not row]
@@ -294,7 +236,7 @@ class SteerSession:
 
     def _snapshot(self) -> Message:
         ladders = [self._ladders[name] for name in self._rows if name in self._ladders]
-        return steer_messages.hello(self._about(), ladders, [text.descriptor() for text in self._texts.values()])
+        return steer_messages.hello(self._about(), ladders, self.texts.descriptors())
 
     def _about(self) -> Message:
         settings, model = self._settings, self.model
