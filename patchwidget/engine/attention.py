@@ -12,7 +12,7 @@ from patchwidget.models.attention import intercepted
 from patchwidget.models.model import Model
 
 from .cells import Edit, EditTable, RowsOf
-from .recording import Recording
+from .recording import Recording, record
 
 
 def edit_heads(edits: EditTable, site: str, layer: int, heads: Tensor, rows_of: RowsOf, numbers: Collection[int] | None = None) -> Tensor:
@@ -109,6 +109,22 @@ def attention_pattern(model: Model, recording: Recording, layer: int) -> Tensor:
     with model.lock, intercepted(model.hf, attend):
         model.anatomy.blocks[layer].module(*args, **kwargs)
     if not patterns:
-        message = f"The attention of {model.name} can't be intercepted, so its patterns can't be read."
-        raise ModelError(message, "Choose a model on transformers' attention interface.")
+        raise _unreadable(model)
     return patterns[0]
+
+
+def attention_patterns(model: Model, tokens: Sequence[int] | Tensor) -> Tensor:
+    """The post-softmax attention of every layer in one run of a prompt: float32 [layers, n_heads, T, T], on the CPU.
+
+    Raises:
+        ModelError: the attention of some layer can't be intercepted.
+    """
+    if not model.anatomy.intercepted:
+        raise _unreadable(model)
+    recording = record(model, tokens, ["pattern"])
+    return torch.stack([recording.at("pattern", layer).transpose(0, 1).float().cpu() for layer in range(model.n_layers)])
+
+
+def _unreadable(model: Model) -> ModelError:
+    message = f"The attention of {model.name} can't be intercepted, so its patterns can't be read."
+    return ModelError(message, "Choose a model on transformers' attention interface.")

@@ -1,6 +1,6 @@
 """What each attention head does by itself, measured on this model: where it attends, and what it copies."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -9,7 +9,7 @@ import xarray as xr
 from torch import Tensor
 
 from patchwidget.engine.access import on_read, on_write
-from patchwidget.engine.attention import attention_pattern
+from patchwidget.engine.attention import attention_patterns
 from patchwidget.engine.readout import read_logits
 from patchwidget.engine.recording import record
 from patchwidget.engine.sites import find_tap
@@ -18,6 +18,10 @@ from patchwidget.experiments.prompts import PromptPair, TokenPair, tokenize_pair
 from patchwidget.experiments.tasks import induction
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
+
+# a destination, and the sources whose attention is added up
+Entry = tuple[int, list[int]]
+EntriesOf = Callable[[TokenPair], list[Entry]]
 
 AMONG = 5  # a token counts as copied if it is among so many likeliest ones
 
@@ -47,18 +51,13 @@ def head_roles(model: Model, task: Sequence[PromptPair], *, length: int = 20, sa
         raise PromptError(
             f"The prompts lack the roles {', '.join(sorted(missing))}.", "Use pw.tasks.ioi(model), or name them in PromptPair."
         )
-    scores = {
-        "attention_to_io": _mean_attention(model, pairs, lambda pair: [(_at(pair, "END"), _at(pair, "IO"))]),
-        "attention_to_s": _mean_attention(
-            model, pairs, lambda pair: [(_at(pair, "END"), _at(pair, "S1")), (_at(pair, "END"), _at(pair, "S2"))], together=True
-        ),
-        "s_inhibition": _mean_attention(model, pairs, lambda pair: [(_at(pair, "END"), _at(pair, "S2"))]),
-    }
+    by_name = {"attention_to_io": ["IO"], "attention_to_s": ["S1", "S2"], "s_inhibition": ["S2"]}
+    back = {"induction": length - 1, "duplicate_token": length, "previous_token": 1}
     repeated = [tokenize_pair(model, pair) for pair in induction(model, samples, seed=seed, length=length)]
-    for name, back in (("induction", length - 1), ("duplicate_token", length), ("previous_token", 1)):
-        scores[name] = _mean_attention(
-            model, repeated, lambda pair, back=back: [(i, i - back) for i in range(pair.length - length + 1, pair.length)]
-        )
+    scores = {
+        **_mean_attention(model, pairs, {name: partial(_from_end, roles=roles) for name, roles in by_name.items()}),
+        **_mean_attention(model, repeated, {name: partial(_looking_back, length=length, back=n) for name, n in back.items()}),
+    }
     scores["copy_score"], scores["negative_copy_score"] = copy_scores(model, [(pair.clean, _at(pair, "IO")) for pair in pairs])
     scores["name_mover"] = scores["attention_to_io"] * scores["copy_score"]
     coords = {"layer": range(model.n_layers), "head": range(model.n_heads)}
@@ -109,19 +108,23 @@ def _written_by_each(model: Model, layer: int, z: Tensor) -> Tensor:
     return projection(flat) - projection(torch.zeros_like(flat[:1, :1]))
 
 
-def _mean_attention(
-    model: Model, pairs: Sequence[TokenPair], entries: Callable[[TokenPair], list[tuple[int, int]]], *, together: bool = False
-) -> np.ndarray:
-    """Mean attention at some (destination, source) entries of each clean prompt, [layers, heads]; `together`: of their sum."""
-    total = np.zeros((model.n_layers, model.n_heads))
+def _mean_attention(model: Model, pairs: Sequence[TokenPair], scores: Mapping[str, EntriesOf]) -> dict[str, np.ndarray]:
+    """Mean attention over some entries of each clean prompt, by the name of a score: [layers, heads]."""
+    totals = {name: np.zeros((model.n_layers, model.n_heads)) for name in scores}
     for pair in pairs:
-        recording = record(model, pair.clean)
-        chosen = entries(pair)
-        for layer in range(model.n_layers):
-            pattern = attention_pattern(model, recording, layer)
-            values = torch.stack([pattern[:, dest, src] for dest, src in chosen])
-            total[layer] += (values.sum(0) if together else values.mean(0)).cpu().numpy()
-    return total / len(pairs)
+        patterns = attention_patterns(model, pair.clean)
+        for name, entries_of in scores.items():
+            entries = [sum(patterns[:, :, dest, src] for src in sources) for dest, sources in entries_of(pair)]
+            totals[name] += torch.stack(entries).mean(0).numpy()  # type: ignore[arg-type]
+    return {name: total / len(pairs) for name, total in totals.items()}
+
+
+def _from_end(pair: TokenPair, roles: Sequence[str]) -> list[Entry]:
+    return [(_at(pair, "END"), [_at(pair, role) for role in roles])]
+
+
+def _looking_back(pair: TokenPair, length: int, back: int) -> list[Entry]:
+    return [(i, [i - back]) for i in range(pair.length - length + 1, pair.length)]
 
 
 def _at(pair: TokenPair, role: str) -> int:

@@ -6,6 +6,7 @@ import torch
 
 import patchwidget as pw
 from patchwidget.experiments.presets.head_roles import copy_scores
+from tests.engine.path_oracle import Oracle
 from tests.zoo import tiny_model
 
 ROLES = {"IO": 1, "S1": 3, "S2": 6, "END": -1}
@@ -62,6 +63,76 @@ def test_attention_scores_are_those_of_the_model():
         expected = sum(mean[:, :, i, i - back] for i in range(6, 11)) / 5
         np.testing.assert_allclose(roles[name], expected, atol=1e-5)
     np.testing.assert_allclose(roles["name_mover"], roles["attention_to_io"] * roles["copy_score"])
+
+
+class Literal:
+    """The paper's loop: for each head and prompt one forward in which all other heads are held, and one that is given what arrives."""
+
+    def __init__(self, model, pairs):
+        experiments = [pw.Experiment(model, pair, direction="noise") for pair in pairs]
+        self.oracles = [Oracle(experiment) for experiment in experiments]
+        self.clean, self.corrupted = (np.mean([e.value_of(run) for e in experiments]) for run in ("clean", "corrupted"))
+
+    def effect(self, head, receivers):
+        """The share of the answer that is lost on the way from a head to these receivers [(site, layer, head)], of all pairs."""
+        values = []
+        for oracle in self.oracles:
+            places = [(*receiver, range(len(oracle.base_tokens))) for receiver in receivers]
+            values.append(oracle.receive(oracle.at_receivers(oracle.send("z", *head), "heads"), places))
+        return (self.clean - np.mean(values)) / (self.clean - self.corrupted)
+
+    def strongest(self, effects, most, threshold, sign=1):
+        chosen = sorted(effects, key=lambda head: -sign * effects[head])[:most]
+        return [head for head in chosen if sign * effects[head] >= threshold]
+
+
+def test_the_recipe_is_the_papers_loop():
+    model = tiny_model("llama", seed=2)  # in which every step finds something
+    pairs, most, threshold = ioi_like(model), 3, 0.001
+    found, literal = pw.find_movers(model, pairs, most=most, threshold=threshold), Literal(model, pairs)
+    heads = [(layer, head) for layer in range(4) for head in range(4)]
+    receivers = [("resid_post", 3, None)]
+    for result, part, site in [
+        (found.to_logits, found.name_movers, "q"),
+        (found.to_queries, found.s_inhibition, "v_per_head"),
+        (found.to_values, found.early, None),
+    ]:
+        effects = {head: literal.effect(head, receivers) for head in heads}
+        np.testing.assert_allclose(result.mean().effect.to_numpy().ravel(), list(effects.values()), atol=1e-4)
+        assert part == literal.strongest(effects, most, threshold)
+        if site == "q":
+            assert found.negative_movers == literal.strongest(effects, most, threshold, -1)
+        receivers = [(site, *head) for head in part if head[0] > 0]
+
+
+def test_on_the_default_model(default_model):
+    """What is found in the notebook by hand; some heads of each step and their scores against forwards by hand."""
+    pairs = pw.tasks.ioi(default_model, 1, corruption="ABC")
+    found, literal = pw.find_movers(default_model, pairs), Literal(default_model, pairs)
+    assert found.name_movers[0] == (23, 3)
+    assert (20, 0) in found.s_inhibition
+    receivers = [("resid_post", 29, None)]
+    for result, part, site in [
+        (found.to_logits, found.name_movers, "q"),
+        (found.to_queries, found.s_inhibition, "v_per_head"),
+        (found.to_values, found.early, None),
+    ]:
+        assert result.ok, result.checks
+        for layer, head in [part[0], (11, 5)]:
+            expected = literal.effect((layer, head), receivers)
+            assert float(result.mean().effect.sel(layer=layer, head=head)) == pytest.approx(expected, abs=1e-3)
+        receivers = [(site, *head) for head in part if head[0] > 0]
+
+    hf, before = default_model.hf, default_model.hf.config._attn_implementation
+    hf.set_attn_implementation("eager")
+    to_io = []
+    for experiment in (oracle.experiment for oracle in literal.oracles):
+        with torch.no_grad():
+            patterns = hf(torch.tensor([experiment.pair.clean]), output_attentions=True).attentions
+        end, io = (experiment.pair.roles[role][0][0] for role in ("END", "IO"))
+        to_io.append(torch.stack([pattern[0, :, end, io] for pattern in patterns]))
+    hf.set_attn_implementation(before)
+    np.testing.assert_allclose(found.roles["attention_to_io"], torch.stack(to_io).mean(0), atol=1e-4)
 
 
 def test_the_recipe_goes_back_from_the_logits():
