@@ -3,7 +3,7 @@
 Each looks at the session before every step for what is wanting now, so that the newest settings win: an older text ends at its next token.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,9 +48,13 @@ def take_cell(session: SteerSession, experiment: Any, layer: int, pos: int, site
 def add_cell(session: SteerSession, request: str | None, experiment: Any, layer: int, pos: int, site: str) -> None:
     """The clean minus the corrupted activation at one cell, and a row with it. Errors as in `SteeringVector.from_patch`."""
     vector = SteeringVector.from_patch(experiment, layer=layer, pos=pos, site=site)
-    lines = script(experiment, f"vector = pw.SteeringVector.from_patch(exp, layer={layer}, pos={pos}, site={site!r})").rstrip("\n")
-    made = lines[lines.index("pair = ") :]  # the model is loaded by then
-    session.add(request, session.add_source(Source("", f"layer {layer}, position {pos} ({site})", vector, made)))
+
+    def code(name: str, layers: Sequence[int]) -> str:
+        made = f"{name} = pw.SteeringVector.from_patch(exp, layer={layer}, pos={pos}, site={site!r})"
+        lines = script(experiment, made).rstrip("\n")
+        return lines[lines.index("pair = ") :]  # the model is loaded by then
+
+    session.add(request, session.add_source(Source("", f"layer {layer}, position {pos} ({site})", vector, code)))
 
 
 def fill_ladders(session: SteerSession) -> Batches:

@@ -1,17 +1,18 @@
 """What a steering panel holds: vectors, and rows that apply them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from patchwidget.errors import PatchError
-from patchwidget.experiments.steering.steer import UNITS, Steer
+from patchwidget.experiments.steering.steer import OPERATORS, UNITS, Steer
 from patchwidget.experiments.steering.vector import SteeringVector
 
 from .protocol import Message
+from .steer_code import Code
 from .typed import FieldError
 
 ALL_LAYERS = -1
@@ -42,14 +43,14 @@ class Source:
 
     Attributes:
         vector: as it is applied.
-        code: the Python that makes it, as `vector`; `{layer}` stands for the layer.
+        code: gives the Python that makes it.
         note: what is to be known of it, such as that it was made on other weights; "" mostly.
     """
 
     id: str
     name: str
     vector: SteeringVector
-    code: str
+    code: Code
     note: str = ""
 
     def descriptor(self) -> Message:
@@ -60,7 +61,13 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A vector as it is applied. `layer` None: at all layers of the vector. `rule`: a name of POSITIONS, or "own": the given Steer's `positions`."""
+    """A vector as it is applied.
+
+    Attributes:
+        layer: None: at the layers of the given Steer, several.
+        rule: a name of POSITIONS, or "own": the given Steer's `positions`.
+        given: the Steer that the row began with; its operator and schedule stay.
+    """
 
     id: str
     source: Source
@@ -75,23 +82,32 @@ class Row:
     def positions(self) -> Any:
         return self.given.positions if self.rule == "own" and self.given else POSITIONS[self.rule][0]
 
-    def steer(self, strength: float | None = None) -> Steer:
+    @property
+    def operator(self) -> str:
+        return self.given.operator if self.given else "add"
+
+    @property
+    def schedule(self) -> Callable[[int], float] | None:
+        return self.given.schedule if self.given else None
+
+    @property
+    def acts(self) -> bool:
+        """Whether it does anything: a cap does at 0 too."""
+        return self.on and (self.strength != 0 or self.operator == "cap")
+
+    def steer(self) -> Steer:
         """As scripts have it."""
-        return Steer(
-            self.source.vector,
-            self.strength if strength is None else strength,
-            self.layer,
-            self.positions,
-            self.given.operator if self.given else "add",
-            self.unit,
-            self.given.schedule if self.given else None,
-        )
+        layers = self.given.layers if self.layer is None and self.given else self.layer
+        return Steer(self.source.vector, self.strength, layers, self.positions, self.operator, self.unit, self.schedule)
 
     @property
     def norm(self) -> float | None:
-        """What strength 1 is in units of the residual stream's median norm; of several layers the first's. None while that is not known."""
+        """What strength 1 is in units of the residual stream's median norm; of several layers the first's. None while that is not known, and
+        where the strength is a fraction."""
         vector = self.source.vector
-        layer = vector.layers[0] if self.layer is None else self.layer
+        layer = self._several[0] if self.layer is None else self.layer
+        if self.operator == "project_out":
+            return None
         if self.unit == "residual norm":
             return 1.0
         known = vector.residual_norms.get(layer)
@@ -100,14 +116,15 @@ class Row:
 
     @property
     def limit(self) -> float:
-        """The largest strength of the slider: about twice the residual stream's norm, and never less than the strength at hand."""
-        usual = 2 / self.norm if self.norm else 4.0
+        """The largest strength of the slider: about twice the residual stream's norm, twice the component that is projected out, and never
+        less than the strength at hand."""
+        usual = 2.0 if self.operator == "project_out" else 2 / self.norm if self.norm else 4.0
         return round_up(max(usual * 0.999, abs(self.strength)))
 
     @property
     def key(self) -> tuple[Any, ...]:
         """All that a ladder of this row depends on, but the strength."""
-        return (self.id, self.source.id, self.layer, self.rule, self.unit, self.limit)
+        return (self.id, self.source.id, self.layer, self.rule, self.unit, self.limit, self.operator, id(self.schedule))
 
     def strengths(self) -> list[float]:
         """The rungs of its ladder, fine around 0."""
@@ -133,7 +150,12 @@ class Row:
     def layers(self, n_layers: int) -> list[int]:
         """Where it can be applied."""
         own = self.source.vector.layers
-        return list(range(n_layers)) if len(own) == 1 else [*([ALL_LAYERS] if self.given else []), *own]
+        return [*([ALL_LAYERS] if len(self._several) > 1 else []), *(range(n_layers) if len(own) == 1 else own)]
+
+    @property
+    def _several(self) -> list[int]:
+        """The layers of the given Steer."""
+        return _layers_of(self.given) if self.given else []
 
     def rules(self) -> dict[str, tuple[Any, str, str]]:
         own = {"own": (None, f"{self.given.positions}", "as the Steer has it that was given")} if self.given and self._is_own else {}
@@ -157,8 +179,19 @@ class Row:
             "norm": self.norm,
             "ladder": ladder,
             "on": self.on,
-            "note": self.source.note or (POSITIONS["generated"][2].capitalize() + "." if self.rule == "generated" else ""),
+            "note": " ".join(self._notes()),
         }
+
+    def _notes(self) -> Iterator[str]:
+        """What is to be known of it beside its settings."""
+        if self.source.note:
+            yield self.source.note
+        if self.rule == "generated":
+            yield f"{POSITIONS['generated'][2].capitalize()}."
+        if self.operator != "add":
+            yield f"{self.operator.capitalize().replace('_', ' ')}: {OPERATORS[self.operator]}."
+        if self.schedule is not None:
+            yield "At each token the strength is multiplied by the schedule of the Steer that was given."
 
 
 def first_row(name: str, source: Source, given: Steer | None, layer: int | None = None) -> Row:
@@ -167,8 +200,13 @@ def first_row(name: str, source: Source, given: Steer | None, layer: int | None 
         own = source.vector.layers
         return Row(name, source, own[len(own) // 2] if layer is None else layer)
     known = [rule for rule, (positions, _, _) in POSITIONS.items() if positions == given.positions]
-    layers = [given.layers] if isinstance(given.layers, int) else list(given.layers or source.vector.layers)
-    return Row(name, source, layers[0] if len(layers) == 1 else None, given.strength, known[0] if known else "own", given.unit, given=given)
+    layers, unit = _layers_of(given), "absolute" if given.operator == "project_out" else given.unit
+    return Row(name, source, layers[0] if len(layers) == 1 else None, given.strength, known[0] if known else "own", unit, given=given)
+
+
+def _layers_of(steer: Steer) -> list[int]:
+    """Where it is applied."""
+    return [steer.layers] if isinstance(steer.layers, int) else list(steer.vector.layers if steer.layers is None else steer.layers)
 
 
 def _in_unit(row: Row, unit: str, *, keep: bool) -> Row:

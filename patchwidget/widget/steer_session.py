@@ -231,7 +231,7 @@ class SteerSession:
         return _key(self._settings.tokens, row.key, others)
 
     def _text_key(self, side: str) -> str:
-        applied = [(row.key, row.strength) for row in self._rows.values() if row.on and row.strength != 0] if side == "steered" else []
+        applied = [(row.key, row.strength) for row in self._rows.values() if row.acts] if side == "steered" else []
         return _key(self._settings, self._round, applied)
 
     def _snapshot(self) -> Message:
