@@ -23,8 +23,9 @@ class Hooks:
     def before(self, module: nn.Module, hook: Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], Any]) -> None:
         """`hook(module, args, kwargs)` before each call; it may return new `(args, kwargs)`."""
 
-        def guarded(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            return hook(module, args, kwargs) if self in _open.get() else None
+        # torch leaves the keyword arguments out where a hook is added or removed while a forward of another thread passes the module
+        def guarded(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Any:
+            return hook(module, args, kwargs) if kwargs is not None and self in _open.get() else None
 
         self._handles.append(module.register_forward_pre_hook(guarded, with_kwargs=True))
 

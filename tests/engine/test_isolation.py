@@ -1,6 +1,7 @@
 """Nothing stays on the model, and nobody else's forward is patched."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 import patchwidget as pw
 from patchwidget.experiments.result import PENDING
+from patchwidget.models.hooks import Hooks
 from tests.zoo import CORRUPTED, PAIR, tiny_experiment, tiny_model, tiny_module
 
 
@@ -147,6 +149,24 @@ def test_a_forward_of_the_users_meanwhile_is_not_patched():
         thread.join()
     assert len(seen) > 10
     assert max(seen) < 1e-4
+
+
+def test_a_forward_under_way_while_hooks_come_and_go_is_not_disturbed():
+    """Torch looks up whether a hook takes keyword arguments after it has listed the hooks: one that was removed between is called without."""
+    module, opened, closed = torch.nn.Linear(2, 2), threading.Event(), threading.Event()
+
+    def wait(*_: object) -> None:
+        opened.set()
+        assert closed.wait(20)
+
+    module.register_forward_pre_hook(wait)
+    with ThreadPoolExecutor(1) as other:
+        with Hooks() as hooks:
+            hooks.before(module, lambda *_: pytest.fail("it was of another context"))
+            forward = other.submit(module, torch.ones(2))
+            assert opened.wait(20)
+        closed.set()
+        assert forward.result().shape == (2,)
 
 
 def test_two_experiments_on_two_models_in_two_threads():
