@@ -125,7 +125,6 @@ export class FakeKernel {
         model: "SmolLM2-135M",
         live: this.#behaviour.live,
         waits: this.#behaviour.waits,
-        rerun: "lab = pw.PatchLab(model, pair)\nlab",
         ...this.#setting,
         pairs: this.#pairs,
         edit: null,

@@ -8,6 +8,7 @@ import type { LabState } from "./state";
 import { below, comparable, pathTo, visitedCells } from "./tree";
 import type { Comparing, UiState } from "./ui";
 import type { GridContent } from "./view/grid";
+import { pairText } from "./wording";
 
 export interface PaneContent {
   view: GridView;
@@ -65,7 +66,7 @@ export function createPaneContent() {
 /** "Difference to resid_pre": the pinned grid by what is another there. */
 function differenceTitle({ lab }: LabState, view: GridView, pinned: GridView): string {
   const others = (["site", "metric", "direction"] as const).filter((name) => view[name] !== pinned[name]);
-  const pair = view.pair === pinned.pair ? [] : [lab?.pairs[pinned.pair]?.label ?? "another pair"];
+  const pair = view.pair === pinned.pair ? [] : [pairText(lab, pinned.pair)];
   return `Difference to ${[...others.map((name) => pinned[name]), ...pair].join(", ") || pinned.title}`;
 }
 

@@ -7,7 +7,7 @@ import { checkVersion } from "./version";
 type With<T, Fields> = Omit<T, keyof Fields> & Fields;
 
 /** A grid with its arrays: rows x cols in C order; null while nothing is known, or where the kernel keeps them. */
-export type GridView = With<WireGrid, { cells: GridCells | null }>;
+export type GridView = With<WireGrid, { cells: GridCells | null; significant: Uint8Array | null }>;
 export type GridCells = { values: Float32Array; recovery: Float32Array; state: Uint8Array };
 /** A probability for each token in both runs; with `pos` null for each pair of tokens, destination x source. */
 export type AttentionView = With<WireAttention, { clean: Float32Array | null; corrupted: Float32Array | null }>;
@@ -57,7 +57,8 @@ function viewWithArrays(wire: WireView, buffers: readonly DataView[]): View {
   const values = read("float32", wire.values, length);
   const recovery = read("float32", wire.recovery, length);
   const state = read("uint8", wire.state, length);
-  return { ...wire, cells: values && recovery && state && { values, recovery, state } };
+  const significant = read("uint8", wire.significant, length);
+  return { ...wire, significant, cells: values && recovery && state && { values, recovery, state } };
 }
 
 function readCells(

@@ -51,12 +51,12 @@ const lab = object({
   model: string,
   live: optional(boolean, true),
   waits: text,
-  rerun: text,
-  pair: count,
+  pair: aNumber,
   site: string,
   metric: string,
   direction: string,
   pairs: array(object({ label: string, clean: text, corrupted: text, answer: text, distractor: text })),
+  every: nullable(option),
   edit: text,
   sites: array(option),
   metrics: array(option),
@@ -79,6 +79,7 @@ const pair = object({
   ...aligned,
   answer: string,
   distractor: string,
+  note: words,
 });
 
 const topTokens = list(tuple(string, aNumber));
@@ -120,7 +121,7 @@ const common = {
   id: string,
   question: object({ method: string, params: record(anything) }),
   request: text,
-  pair: count,
+  pair: aNumber,
   site: string,
   metric: string,
   direction: string,
@@ -140,6 +141,8 @@ const grid = object({
   cols: axis,
   patch: nullable(patch),
   marked: nullable(object({ row: index, col: index })),
+  pairs: index,
+  outlined: words,
   done: count,
   total: count,
   seconds_left: number,
@@ -151,6 +154,7 @@ const grid = object({
   values: index,
   recovery: index,
   state: index,
+  significant: index,
 });
 
 const attention = object({

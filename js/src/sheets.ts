@@ -42,7 +42,8 @@ export function sheetOf(view: GridView, metric: string): Sheet {
       [metric, compact(value, 3), fixed(value, 2)],
     ];
   };
-  return made(view, view.title, effect, kinds, numbers, (kind) => noteOf(view, kind));
+  const sheet = made(view, view.title, effect, kinds, numbers, (kind) => noteOf(view, kind), view.significant);
+  return { ...sheet, outlined: view.outlined };
 }
 
 /** What is compared of two grids: recovery, or, where one denoises and the other noises, how much the patch did in each. */
@@ -89,7 +90,8 @@ export function hiddenSheet(sheet: Sheet): Sheet {
     kind: "hidden" as const,
     note: "click to predict",
   });
-  return { ...sheet, effect, kinds, tip, spoken: (index) => `${tip(index).place}, hidden, Enter to predict` };
+  const spoken = (index: number) => `${tip(index).place}, hidden, Enter to predict`;
+  return { ...sheet, effect, kinds, significant: null, outlined: "", tip, spoken };
 }
 
 /** The pattern of a head: the attention of each token to each, in one of the runs. */
@@ -113,23 +115,25 @@ function made(
   effect: Float32Array,
   kinds: Uint8Array,
   numbers: (index: number) => [name: string, seen: string, spoken: string][],
-  note: (kind: Kind) => string,
+  stateOf: (kind: Kind) => string,
+  significant: Uint8Array | null = null,
 ): Sheet {
-  const sheet = { id: view.id, title, rows: axisOf(view.rows), cols: axisOf(view.cols), effect, kinds };
+  const [rows, cols] = [axisOf(view.rows), axisOf(view.cols)];
+  const sheet = { id: view.id, title, rows, cols, effect, kinds, significant, outlined: "" };
+  const note = (index: number) =>
+    [significant?.[index] && "significant", stateOf(kindAt(sheet, index))].filter(Boolean).join(", ");
   return {
     ...sheet,
     spoken(index) {
-      const kind = kindAt(sheet, index);
       const words = numbers(index).map(([name, , spoken]) => `${name} ${spoken}`);
-      return [spokenPlace(sheet, cellOf(view, index)), ...words, note(kind)].filter(Boolean).join(", ");
+      return [spokenPlace(sheet, cellOf(view, index)), ...words, note(index)].filter(Boolean).join(", ");
     },
     tip(index) {
-      const kind = kindAt(sheet, index);
       return {
         place: shortPlace(sheet, cellOf(view, index)),
         numbers: numbers(index).map(([name, seen]) => [name, seen]),
-        kind,
-        note: note(kind),
+        kind: kindAt(sheet, index),
+        note: note(index),
       };
     },
   };
@@ -162,7 +166,7 @@ type Places = Pick<Sheet, "rows" | "cols">;
 /** "layer 7, token ' Paris' (3)", "layer 7, head 4": where a cell is, for reading aloud. */
 function spokenPlace({ rows, cols }: Places, { row, col }: { row: number; col: number }): string {
   const on = (axis: Axis, index: number) => {
-    if (isTokens(axis.axis)) return `${tokenName(axis.axis)} '${axis.label(index)}' (${index})`;
+    if (isNamed(axis, index)) return `${tokenName(axis.axis)} '${axis.label(index)}' (${index})`;
     return `${axisName(axis.axis)} ${axis.label(index)}`;
   };
   return [on(rows, row), on(cols, col)].join(", ");
@@ -172,11 +176,16 @@ function spokenPlace({ rows, cols }: Places, { row, col }: { row: number; col: n
 export function shortPlace({ rows, cols }: Places, { row, col }: { row: number; col: number }): string {
   const on = (axis: Axis, index: number) => {
     const label = axis.label(index);
-    if (isTokens(axis.axis)) return `${arrows[axis.axis] ?? ""}${visible(label)} (${index})`;
+    if (isNamed(axis, index)) return `${arrows[axis.axis] ?? ""}${visible(label)} (${index})`;
     return axis.axis === "site" || axis.axis === "sender" ? label : `${axisName(axis.axis)} ${label}`;
   };
   if (rows.axis === "layer" && cols.axis === "head") return `head ${rows.label(row)}.${cols.label(col)}`;
   return [on(rows, row), on(cols, col)].join(" · ");
+}
+
+/** A position with one token, the same in all prompts. */
+function isNamed({ axis, label }: Axis, index: number): boolean {
+  return isTokens(axis) && axis !== "role" && label(index) !== `[${index}]`;
 }
 
 const arrows: Record<string, string> = { dest_pos: "from ", src_pos: "to " };
@@ -187,5 +196,5 @@ function tokenName(axis: string): string {
 
 /** "kv_head" -> "key-value head" */
 export function axisName(axis: string): string {
-  return { kv_head: "key-value head", site: "part" }[axis] ?? axis;
+  return { kv_head: "key-value head", site: "part", pos: "position" }[axis] ?? axis;
 }

@@ -135,7 +135,7 @@ function hello(state: LabState, message: Extract<FromKernel, { type: "hello" }>)
 function kept(mine: View | undefined, view: View): View {
   if (!view.kept || !mine || mine.kind !== view.kind) return view;
   if (mine.kind === "grid" && view.kind === "grid" && mine.cells && mine.done === view.done)
-    return { ...view, cells: mine.cells, kept: false };
+    return { ...view, cells: mine.cells, significant: mine.significant, kept: false };
   if (mine.kind === "attention" && view.kind === "attention" && mine.clean)
     return { ...view, clean: mine.clean, corrupted: mine.corrupted, kept: false };
   return view;

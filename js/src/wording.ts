@@ -1,7 +1,7 @@
 /** Sentences about the state of things.  Pure: no DOM. */
 import { compact, duration } from "./format";
 import type { GridView, View } from "./messages";
-import type { Check } from "./protocol";
+import type { Check, Lab } from "./protocol";
 import type { LabState } from "./state";
 import { shownAt } from "./tree";
 
@@ -35,19 +35,20 @@ function awaited(state: LabState, place: Place): boolean {
   return busy(state, place) || (place === "main" && state.link === "connecting");
 }
 
-export function gridText({ status, done, total, seconds_left }: GridView): string {
-  const some = `${done} of ${total} exact`;
+export function gridText({ status, done, total, seconds_left, pairs }: GridView): string {
+  const share = Math.floor((100 * done) / Math.max(1, total));
+  const some = (unit: string) => (pairs ? `${share}% of ${pairs} pairs` : `${done} of ${total} ${unit}`);
   switch (status) {
     case "queued":
       return "queued";
     case "running":
-      return seconds_left === null ? some : `${some} · ${duration(seconds_left)} left`;
+      return seconds_left === null ? some("exact") : `${some("exact")} · ${duration(seconds_left)} left`;
     case "done":
       return `${total} cells`;
     case "cancelled":
-      return `stopped at ${done} of ${total} cells`;
+      return `stopped at ${some("cells")}`;
     case "failed":
-      return `failed at ${done} of ${total} cells`;
+      return `failed at ${some("cells")}`;
   }
 }
 
@@ -64,6 +65,11 @@ export function spokenProgress(state: LabState): string {
 /** "identity 0.000" */
 export function checkText({ name, value }: Check): string {
   return value === null ? name : `${name} ${compact(value, 3)}`;
+}
+
+/** A pair as the menus call it. */
+export function pairText(lab: Lab | null, pair: number): string {
+  return (pair < 0 ? lab?.every?.label : lab?.pairs[pair]?.label) ?? "another pair";
 }
 
 /** The setting in a line: "resid_pre · logit_diff · denoise". */

@@ -1,9 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { toCsv } from "../src/export/csv";
 import { toSvg } from "../src/export/svg";
+import type { GridView } from "../src/messages";
 import { darkStops, makeScale } from "../src/scale";
 import { sheetOf } from "../src/sheets";
-import { mainGrid } from "./fixtures";
+import { mainGrid, opened } from "./fixtures";
 
 describe("CSV", () => {
   const csv = toCsv({
@@ -13,6 +14,7 @@ describe("CSV", () => {
     values: Float32Array.from([1.5, Number.NaN, 0.1, -2]),
     recovery: Float32Array.from([0.25, Number.NaN, Number.POSITIVE_INFINITY, 0]),
     states: ["exact", "not measurable", "exact", "estimate"],
+    significant: null,
   });
   const lines = csv.split("\r\n");
 
@@ -26,6 +28,14 @@ describe("CSV", () => {
     expect(lines[2]).toBe('0,0,1," to\n",,,not measurable');
     expect(lines[3]).toBe('1,1,0,"""Hi,""",0.1,inf,exact');
   });
+});
+
+it("CSV tells what is significant", () => {
+  const axis = (name: string) => ({ axis: name, labels: ["0"] });
+  const one = Float32Array.of(1);
+  const given = { values: one, recovery: one, states: ["exact"], significant: Uint8Array.of(1) };
+  const lines = toCsv({ rows: axis("layer"), cols: axis("head"), metric: "m", ...given }).split("\r\n");
+  expect(lines).toEqual(["layer,layer_label,head,head_label,m,recovery,state,significant", "0,0,0,0,1,1,exact,1"]);
 });
 
 describe("SVG", () => {
@@ -45,6 +55,15 @@ describe("SVG", () => {
     const texts = [...parse(draw()).querySelectorAll("text")].map((text) => text.textContent);
     expect(texts).toEqual(expect.arrayContaining(["0", "A", "·John", "·to", "≤ −1", "≥ 1", "resid_pre"]));
     expect((draw().match(/<rect/g) ?? []).length).toBeGreaterThanOrEqual(6);
+  });
+
+  it("outlines what is significant, and says what that means", () => {
+    const mean = sheetOf(opened("result_mean") as GridView, "logit difference");
+    const svg = toSvg({ sheet: mean, title: "", caption: "", limit: 1, middle: 0, theme });
+    const lines = [...parse(svg).querySelectorAll("path[stroke-width='1.5']")].map((path) => path.getAttribute("d"));
+    expect(lines).toHaveLength(1);
+    expect(lines[0]?.match(/M/g)).toHaveLength(8);
+    expect(svg).toContain("outlined: significant at 0.05");
   });
 
   it("of a list has its strongest, one under the other", () => {

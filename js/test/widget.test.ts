@@ -119,6 +119,26 @@ describe("the panel", () => {
     expect(part(el, "run").hidden).toBe(true);
   });
 
+  it("offers the mean of all pairs first, and edits the first one beside it", async () => {
+    const el = view();
+    await receive("hello", "result_mean", "lab_mean");
+    const menu = part(el, "pairs") as HTMLSelectElement;
+    expect([...menu.options].map(({ text }) => text)).toEqual(["mean of 8 pairs", "A John to"]);
+    expect(menu.value).toBe("-1");
+    expect(part(el, "prompts").textContent).toContain("The first of 8 pairs");
+    choose(menu, "0");
+    expect(last()).toMatchObject({ method: "set", params: { pair: 0 } });
+    part(el, "edit").click();
+    expect((part(el, "edit-clean") as HTMLTextAreaElement).value).toBe("A John to");
+  });
+
+  it("says under the grid what an outline means", async () => {
+    const el = view();
+    await answer("hello", (json) => Object.assign(json.lab, { current: "v6" }));
+    await receive("result_mean");
+    expect(part(el, "legend").textContent).toContain("outlined: significant at 0.05 (Benjamini-Hochberg over 6 cells)");
+  });
+
   it("asks for another site, metric or direction", async () => {
     const el = view();
     await receive("hello", "result");
@@ -373,11 +393,11 @@ describe("trouble", () => {
 
   it("of the kernel is told with the line to run again", async () => {
     const el = view();
-    await answer("hello", (json) => Object.assign(json.lab as object, { rerun: "lab = pw.PatchLab(model, pair)" }));
+    await answer("hello", (json) => Object.assign(json.views[0], { code: "exp = ..." }));
     for (const closed of listeners.get("comm_live_update") ?? []) closed(undefined, []);
     await frame();
     expect(part(el, "error").textContent).toContain("kernel is gone");
-    expect(part(el, "rerun").textContent).toBe("lab = pw.PatchLab(model, pair)");
+    expect(part(el, "rerun").textContent).toBe("exp = ...");
     expect((part(el, "run") as HTMLButtonElement).disabled || part(el, "run").hidden).toBe(true);
     const count = sent.length;
     press(focusCell(el, "grid"), "Enter");

@@ -18,6 +18,8 @@ describe("progress", () => {
     [{ status: "done", total: 420 }, "420 cells"],
     [{ status: "cancelled", done: 212, total: 420 }, "stopped at 212 of 420 cells"],
     [{ status: "failed", done: 3, total: 420 }, "failed at 3 of 420 cells"],
+    [{ status: "running", done: 105, total: 420, seconds_left: 3, pairs: 8 }, "25% of 8 pairs · 3.0 s left"],
+    [{ status: "cancelled", done: 105, total: 420, pairs: 8 }, "stopped at 25% of 8 pairs"],
   ])("%o", (changes, text) => {
     expect(progressText(withMain(changes), "main")).toBe(text);
   });

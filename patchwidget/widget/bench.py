@@ -3,13 +3,19 @@
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from patchwidget.errors import MetricError, PatchError
 from patchwidget.experiments.experiment import Experiment
 from patchwidget.experiments.metrics import METRICS, name_metrics
 from patchwidget.experiments.prompts import PromptPair
+from patchwidget.experiments.promptset import PromptSet
+from patchwidget.experiments.setcheck import split_fitting
+from patchwidget.models.model import Model
+
+EVERY = -1
+"""In place of a pair's number: all the given pairs together, of which grids show the mean."""
 
 EXPERIMENTS_KEPT = 8
 """Each holds the recordings of both its runs."""
@@ -20,7 +26,7 @@ ROWS_AT_ONCE = 128
 
 @dataclass(frozen=True)
 class Setting:
-    """What a view was measured with: the number of a prompt pair, a site, the name of a metric, a direction."""
+    """What a view was measured with: the number of a prompt pair (or EVERY), a site, the name of a metric, a direction."""
 
     pair: int
     site: str
@@ -38,12 +44,16 @@ class Bench:
     Attributes:
         model: a `Model`.
         prompts: the `PromptPair`s; new ones are added at the end.
+        together: how many of them, from the first on, EVERY stands for.
+        first: the pair to begin with, or EVERY.
+        left_out: a sentence about pairs that do not fit the model, or "".
         metrics: name -> metric, those that were given first.
     """
 
     def __init__(self, model: Any, prompts: Sequence[Any], metrics: dict[str, Any], make: Callable[[Any, Any, str], Any]) -> None:
         """`make(pair, metric, direction)` gives an experiment."""
         self.model, self.prompts, self.metrics = model, list(prompts), dict(metrics)
+        self.together, self.first, self.left_out = len(self.prompts), 0, ""
         self._make = make
         self._given: dict[tuple[int, str, str], Any] = {}
         self._made: OrderedDict[tuple[int, str, str], Any] = OrderedDict()
@@ -51,22 +61,27 @@ class Bench:
 
     @classmethod
     def of(cls, model: Any, pairs: Any, metric: Any, direction: str) -> tuple["Bench", str, str]:
-        """A bench for a model and a pair or several; with the metric's name and the direction to begin with."""
-        several = [pairs] if isinstance(pairs, PromptPair) else list(pairs)
+        """A bench for a model and a pair or several; with the metric's name and the direction to begin with.
+
+        It begins with the first pair; with a PromptSet, which is one thing, it begins with all pairs that fit the model.
+        """
+        several, left_out = _fitting(model, pairs)
         named = name_metrics(metric)
         bench = cls(model, several, {**named, **{name: name for name in METRICS}}, partial(Experiment, model))
+        bench.first, bench.left_out = EVERY if isinstance(pairs, PromptSet) else 0, left_out
         first = next(iter(named))
-        bench._given[0, first, direction] = in_small_batches(Experiment(model, several[0] if several else several, named[first], direction))
+        begun_with = several if bench.first == EVERY or not several else several[0]
+        bench._given[bench.first, first, direction] = in_small_batches(Experiment(model, begun_with, named[first], direction))
         return bench, first, direction
 
     @classmethod
     def around(cls, experiment: Any) -> tuple["Bench", str, str]:
-        """A bench around an experiment, which stays the one that is asked; of several pairs each becomes a choice."""
+        """A bench around an experiment, which stays the one that is asked; of several pairs each becomes a choice besides."""
         model = experiment.model
         metrics = {**experiment.metrics, **{name: name for name in METRICS}}
         bench = cls(model, experiment.prompts, metrics, partial(type(experiment), model))
-        if not experiment.several:
-            bench._given[0, experiment.metric_name, experiment.direction] = in_small_batches(experiment)
+        bench.first = EVERY if experiment.several else 0
+        bench._given[bench.first, experiment.metric_name, experiment.direction] = in_small_batches(experiment)
         return bench, experiment.metric_name, experiment.direction
 
     def experiment(self, setting: Setting) -> Any:
@@ -78,12 +93,13 @@ class Bench:
         key = (setting.pair, setting.metric, setting.direction)
         if key in self._given:
             return self._given[key]
-        if not 0 <= setting.pair < len(self.prompts):
+        if setting.pair != EVERY and not 0 <= setting.pair < len(self.prompts):
             raise PatchError(f"There is no pair {setting.pair}: there are 0 to {len(self.prompts) - 1}.", "Choose one of these.")
         if setting.metric not in self.metrics:
             raise MetricError(f"There is no metric {setting.metric!r}.", f"Use one of {', '.join(self.metrics)}; or a function.")
         if key not in self._made:
-            made = self._make(self.prompts[setting.pair], self.metrics[setting.metric], setting.direction)
+            chosen = self.prompts[: self.together] if setting.pair == EVERY else self.prompts[setting.pair]
+            made = self._make(chosen, self.metrics[setting.metric], setting.direction)
             self._made[key] = in_small_batches(made)
         self._made.move_to_end(key)
         while len(self._made) > EXPERIMENTS_KEPT:
@@ -95,10 +111,19 @@ class Bench:
         self._make(pair, self.metrics[metric], "denoise")
 
     def why_not(self, pair: int, metric: str) -> str | None:
-        """Why a pair can't be measured by a metric, or None."""
+        """Why a pair can't be measured by a metric, or None; of all pairs the first one tells."""
+        pair = max(pair, 0)
         if (pair, metric) not in self._refusals:
             self._refusals[pair, metric] = refusal(lambda: self.try_pair(self.prompts[pair], metric))
         return self._refusals[pair, metric]
+
+    @cached_property
+    def why_not_together(self) -> str | None:
+        """Why the pairs can't be measured together, or None."""
+        return None if self.first == EVERY else refusal(self._try_together)
+
+    def _try_together(self) -> None:
+        self._make(self.prompts[: self.together], next(iter(self.metrics.values())), "denoise")
 
     def add_pair(self, pair: Any) -> int:
         """The number of a pair, which is added if it is not there yet."""
@@ -131,6 +156,19 @@ def refusal(attempt: Callable[[], Any]) -> str | None:
     except PatchError as error:
         return error.message
     return None
+
+
+def _fitting(model: Any, pairs: Any) -> tuple[list[Any], str]:
+    """The pairs to choose from: of a PromptSet those that fit, and a sentence about the others."""
+    if not isinstance(pairs, PromptSet) or not isinstance(model, Model):
+        return [pairs] if isinstance(pairs, PromptPair) else list(pairs), ""
+    fitting, dropped = split_fitting(model, pairs)
+    kept = [prompts for _, _, prompts in fitting]
+    if not dropped:
+        return kept, ""
+    number, reason = dropped[0]
+    why = f"the first is pair {number}: {reason.splitlines()[0].rstrip(':.')}."
+    return kept, f"{len(dropped)} of {len(pairs)} pairs do not fit {model.name} and are left out; {why}"
 
 
 def _texts(pair: Any) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 from patchwidget.errors import PatchError
 
 from . import protocol
-from .bench import Bench, Setting
+from .bench import EVERY, Bench, Setting
 from .catalog import DIRECTIONS, describe_metrics
 from .protocol import Message
 
@@ -23,6 +23,7 @@ def describe_lab(bench: Bench, setting: Setting) -> Message:
         "metric": setting.metric,
         "direction": setting.direction,
         "pairs": [describe_prompts(model, pair) for pair in bench.prompts],
+        "every": describe_every(bench),
         "edit": None if model.tokenizer is not None else f"{model.name} has no tokenizer, so prompts can't be typed.",
         "metrics": describe_metrics(bench, setting.pair),
         "directions": DIRECTIONS,
@@ -44,6 +45,21 @@ def describe_prompts(model: Any, prompts: Any) -> Message:
         "answer": text(prompts.answer),
         "distractor": text(prompts.distractor),
     }
+
+
+def describe_every(bench: Bench) -> Message | None:
+    """All pairs together, for the menu; None where there is one pair to choose from."""
+    if bench.together < 2 and bench.first != EVERY:
+        return None
+    label = f"mean of {bench.together} pairs" if bench.together > 1 else "a set of 1 pair"
+    return {"name": label, "label": label, "text": "What holds over all the pairs.", "reason": bench.why_not_together}
+
+
+def note_on_pairs(bench: Bench, setting: Setting) -> str:
+    """What is to be said beside the prompts: of several pairs the first is shown."""
+    if setting.pair != EVERY:
+        return ""
+    return f"The first of {bench.together} pairs; the grids are of all of them. {bench.left_out}".strip()
 
 
 def describe_pair(pair: Any) -> Message:

@@ -23,7 +23,7 @@ class Findings(Standing):
                 return
             self._baselines[key] = baselines
             for grid in self.grids(setting):
-                grid.know(baselines)
+                self._know(grid, baselines)
             self._post_about()
 
     def advance(self, view: GridView, result: Any, places: np.ndarray, seconds_left: float | None) -> None:
@@ -51,6 +51,14 @@ class Findings(Standing):
             if view.live:
                 view.absorb(result, places)
                 self._take(view, result)
+
+    def know_significant(self, view: GridView, significant: np.ndarray | None, outlined: str) -> None:
+        """Which cells of a mean over pairs are not by chance, in the order of its one sweep."""
+        with self._lock:
+            view.outlined = outlined
+            if significant is not None:
+                view.significant = np.zeros(view.total, np.uint8)
+                view.significant[view.work[0].places] = significant
 
     def fail(self, view: View, error: BaseException) -> None:
         """A view can't be filled. One of which nothing is known goes, and one stands where one stood before."""

@@ -1,4 +1,4 @@
-"""A grid that one sweep fills."""
+"""A grid that one sweep fills; of several pairs it shows the mean."""
 
 from collections.abc import Callable
 from typing import Any
@@ -44,34 +44,37 @@ def swept_grid(
     crumb: str,
     words: str,
     steps: list[Message],
-    patch: Message,
+    patch: Message | None,
 ) -> GridView:
     """A grid that one sweep fills: `where` says which, `rows` and `cols` which of its axes are shown; all others have one place."""
     experiment, _, setting, view = asked
+    pairs = len(experiment.pairs) if experiment.several else None
     sweep, tokens = experiment.start(site, **where), token_labels(experiment)
-    index = np.indices(sweep.shape)
-    across, down = (index[sweep.dims.index(dim)] if dim else np.zeros(sweep.shape, int) for dim in (cols, rows))
-    n_cols = sweep.shape[sweep.dims.index(cols)]
+    sizes = {dim: size for dim, size in zip(sweep.dims, sweep.shape, strict=True) if dim != "pair"}
+    index = dict(zip(sizes, np.indices(tuple(sizes.values())), strict=True))
+    places = index[cols] + (index[rows] * sizes[cols] if rows else 0)
     return GridView(
         id=view,
         question=canonical(method, params, setting),
-        title=title,
+        title=f"{title}, mean of {pairs} pairs" if pairs else title,
         crumb=crumb,
         explain=explain_grid(site, words, experiment),
         code=sweep.layout.info["code"],
         steps=steps,
         rows=axis_of(rows, sweep.coords[rows], tokens) if rows else Axis("site", 1, (site,)),
         cols=axis_of(cols, sweep.coords[cols], tokens),
-        patch={"site": site, **patch},
-        work=[Work(best_first(experiment, site, sweep.total, **where), (down * n_cols + across).ravel())],
+        # a role is several tokens, other ones in each prompt: not what a patch can name
+        patch=None if patch is None or cols == "role" else {"site": site, **patch},
+        pairs=pairs,
+        work=[Work(best_first(experiment, site, places.size, **where), places.ravel())],
     )
 
 
 def best_first(experiment: Any, site: str, cells: int, **where: Any) -> Callable[[], Any]:
-    """Starts the sweep that estimates first, where so many cells are worth it; called with `plain=True` the one that does not."""
+    """Starts the sweep that estimates first, where so many cells of one pair are worth it; called with `plain=True` the one that does not."""
 
     def start(*, plain: bool = False) -> Any:
-        order = {} if plain or cells < WORTH_AN_ESTIMATE else {"order": "attribution"}
+        order = {} if plain or experiment.several or cells < WORTH_AN_ESTIMATE else {"order": "attribution"}
         return experiment.start(site, **order, **where)
 
     return start

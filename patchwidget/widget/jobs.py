@@ -8,6 +8,7 @@ from typing import Any
 from patchwidget.errors import PatchError
 
 from . import protocol
+from .means import significance
 from .selection import Selection
 from .session import Session
 from .typed import TypedPair
@@ -31,12 +32,27 @@ def fill(session: Session, view: View) -> tuple[int, Batches]:
 def _measure(session: Session, view: GridView) -> Batches:
     """Both runs, then the view's sweeps."""
     setting = view.question.setting
-    session.know_baselines(setting, session.bench.experiment(setting).baselines)
+    experiment = session.bench.experiment(setting)
+    session.know_baselines(setting, experiment.baselines)
     yield
+    if view.pairs:
+        yield from _measure_runs(experiment)
     pace = Pace()
     for work in view.work:
-        yield from _sweep(session, view, work, pace)
+        if not view.has(work.places):
+            yield from _sweep(session, view, work, pace)
+    if view.pairs:
+        yield  # it may take a second
+        session.know_significant(view, *significance(view.result))
     session.complete(view)
+
+
+def _measure_runs(experiment: Any) -> Batches:
+    """Both runs of each pair: one at a time, for others wait."""
+    for pair in range(len(experiment.pairs)):
+        for run in ("clean", "corrupted"):
+            experiment.value_of(run, pair)
+        yield
 
 
 def _sweep(session: Session, view: GridView, work: Work, pace: "Pace") -> Batches:

@@ -30,7 +30,8 @@ class PatchLab(LiveWidget):
 
     Args:
         model: a `Model`; or an `Experiment`, which brings its own pair, metric and direction.
-        pair: the `PromptPair`, or several to choose from; left out where an Experiment is given.
+        pair: the `PromptPair`; several to choose from; or a `PromptSet`, of which the mean is shown first, with the cells outlined that are
+            significant over its pairs. Left out where an Experiment is given.
         site: what the main grid patches, e.g. "resid_pre" (layers and tokens) or "z" (layers and heads).
         metric: "logit_diff", or a function of logits [cells, vocab] that gives one number per cell.
         direction: "denoise" patches the clean run's activations into the corrupted run, "noise" the reverse.
@@ -43,7 +44,8 @@ class PatchLab(LiveWidget):
     - `selection`: the cells that are selected, a list of dictionaries with the fields of `pw.Patch`; patches may be assigned.
     - `teach`: whether values are hidden until a cell has been marked.
     - `status`: how the main grid stands: queued, running, done, cancelled or failed; then closed.
-    - `result`: the main grid's latest PatchResult, with the cells known so far while it runs; None before the first.
+    - `result`: the main grid's latest PatchResult, with the cells known so far while it runs; None before the first. Of several pairs it has
+      an axis `pair`: the grid shows its `mean()` and outlines what is `significant()`.
 
     `experiment` is what is asked for the main grid: the one that was given, or one made for the setting at hand.
 
@@ -219,4 +221,4 @@ def _bench(model: Any, pair: Any, site: str, metric: Any, direction: str) -> tup
         raise TypeError("An Experiment brings its own metric and direction: leave them out, or pass a model and a pair instead.")
     else:
         bench, metric, direction = Bench.around(model)
-    return bench, Setting(0, site, metric, direction)
+    return bench, Setting(bench.first, site, metric, direction)

@@ -20,6 +20,8 @@ _FONT = "system-ui, sans-serif"
 # ColorBrewer's RdBu, from blue (harm) to red (recovery); safe for colour-blind readers
 _STOPS = np.array([[33, 102, 172], [146, 197, 222], [247, 247, 247], [244, 165, 130], [178, 24, 43]], float)
 _UNKNOWN = (214, 214, 220)
+# of a cell: down and right to the neighbour beyond, and from where to where
+_SIDES = ((-1, 0, ((0, 0), (1, 0))), (1, 0, ((0, 1), (1, 1))), (0, -1, ((0, 0), (0, 1))), (0, 1, ((1, 0), (1, 1))))
 
 
 class Picture:
@@ -71,6 +73,8 @@ def picture_of(grid: GridView, title: str) -> str:
         f'<image href="data:image/png;base64,{png}" x="{left}" y="{top}" width="{width}" height="{height}" '
         'preserveAspectRatio="none" style="image-rendering: pixelated"/>',
     ]
+    if grid.significant is not None:
+        parts.append(_outline(grid.significant.reshape(rows, cols)[:: -1 if upwards else 1], (left, top), (width / cols, cell)))
     for row in _spread(rows, max(1, 12 // cell)):
         y = top + (rows - row - 0.5 if upwards else row + 0.5) * cell + 4
         parts.append(_text(left - 6, y, _label(grid.rows, row), anchor="end"))
@@ -87,10 +91,23 @@ def picture_of(grid: GridView, title: str) -> str:
         _text(left + 80, bottom + 22, f"{neutral:.2g}", anchor="middle"),
         _text(left + 160, bottom + 22, f"{neutral + limit:.2g}", anchor="end"),
         _text(left + 172, bottom + 8, "recovery; grey is not known" + _estimates(grid)),
+        _text(left, bottom + 40, grid.outlined),
     ]
-    size = f'width="{left + width + 20}" height="{bottom + 34}"'
+    size = f'width="{max(left + width, len(grid.outlined) * 6 + left) + 20}" height="{bottom + (50 if grid.outlined else 34)}"'
     background = f'<rect {size} fill="#fff"/>'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="{_FONT}">{background}{"".join(parts)}</svg>'
+
+
+def _outline(marked: np.ndarray, origin: tuple[int, int], cell: tuple[float, float]) -> str:
+    """The border around marked cells, [lines, columns] from the top: with a seam, so that it is seen beside every colour."""
+    around, path = np.pad(marked, 1), []
+    for line, col in np.argwhere(marked):
+        for down, right, ends in _SIDES:
+            if not around[line + 1 + down, col + 1 + right]:
+                points = ((origin[0] + (col + x) * cell[0], origin[1] + (line + y) * cell[1]) for x, y in ends)
+                path.append("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points))
+    line = f'<path d="{"".join(path)}" fill="none" stroke-linecap="square"'
+    return f'{line} stroke="#fff" stroke-width="3.5"/>{line} stroke="#222" stroke-width="1.5"/>'
 
 
 def colour(recovery: np.ndarray, limit: float, neutral: float) -> np.ndarray:

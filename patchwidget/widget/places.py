@@ -3,15 +3,36 @@
 from collections.abc import Sequence
 from typing import Any
 
-from patchwidget.errors import PatchError, SiteError
+from patchwidget.errors import PatchError, PromptError, SiteError
 
 from .views import Axis
 
+DIFFERING = "[{}]"
+"""Label of a position at which several prompts have different tokens."""
+
+
+def place_axis(experiment: Any) -> str:
+    """What places in the prompts are counted by: "pos"; or "role" where several prompts of unequal length have only their roles in common.
+
+    Raises:
+        PromptError: several prompts of unequal length have no roles either.
+    """
+    lengths = _lengths(experiment)
+    if len(lengths) == 1:
+        return "pos"
+    if any(pair.roles for pair in experiment.pairs):
+        return "role"
+    raise PromptError(
+        f"The {len(experiment.pairs)} prompts have from {min(lengths)} to {max(lengths)} tokens and no roles, so their places do not correspond.",
+        "Give PromptPair(..., roles={'subject': ...}), choose a site by head such as z, which is patched at all tokens together, or one pair.",
+    )
+
 
 def token_labels(experiment: Any) -> tuple[str, ...]:
-    """The tokens that positions are labelled with: the clean prompt's, or the patched run's where the two are of unequal length."""
-    pair = experiment.pair
-    return tuple(pair.clean_tokens if len(pair.clean_tokens) == len(pair.corrupted_tokens) else _base_tokens(experiment))
+    """The tokens that positions are labelled with; where several prompts have different ones there, the position's number in brackets."""
+    pairs = experiment.pairs if experiment.several else [experiment.pair]
+    tokens = [_tokens_of(experiment, pair) for pair in pairs]
+    return tuple(some[0] if len(set(some)) == 1 else DIFFERING.format(i) for i, some in enumerate(zip(*tokens, strict=False)))
 
 
 def axis_of(name: str, coords: Sequence[Any], tokens: Sequence[str]) -> Axis:
@@ -32,6 +53,8 @@ def head_axis(experiment: Any, site: str) -> str:
 def check_place(experiment: Any, name: str, place: int) -> None:
     """PatchError where there is no such layer, head or position (`name` says which of these)."""
     model = experiment.model
+    if name == "pos" and len(_lengths(experiment)) > 1:
+        raise PatchError(f"Position {place} is another place in each prompt: they are of unequal length.", "Choose a role, or one pair.")
     sizes = {
         "layer": ("Layer", "this model has layers", model.n_layers),
         "head": ("Head", "this model has heads", model.n_heads),
@@ -42,9 +65,14 @@ def check_place(experiment: Any, name: str, place: int) -> None:
         raise PatchError(f"{what} {place} does not exist: {there_are} 0 to {size - 1}.", f"Choose a {name} from 0 to {size - 1}.")
 
 
-def token_name(experiment: Any, pos: int | None) -> str:
-    """A position in words."""
-    return "all tokens" if pos is None else f"{token_labels(experiment)[pos]!r} ({pos})"
+def token_name(experiment: Any, pos: int | str | None) -> str:
+    """A position or a role in words."""
+    if pos is None:
+        return "all tokens"
+    if isinstance(pos, str):
+        return pos
+    token = token_labels(experiment)[pos]
+    return f"position {pos}" if token == DIFFERING.format(pos) else f"{token!r} ({pos})"
 
 
 def site_name(site: str) -> str:
@@ -52,5 +80,14 @@ def site_name(site: str) -> str:
     return {"q": "queries", "k": "keys", "v": "values", "k_per_head": "keys", "v_per_head": "values", "pattern": "patterns"}.get(site, site)
 
 
-def _base_tokens(experiment: Any) -> Sequence[str]:
-    return experiment.pair.corrupted_tokens if experiment.direction == "denoise" else experiment.pair.clean_tokens
+def _lengths(experiment: Any) -> set[int]:
+    """Of the prompts that are patched."""
+    if not experiment.several:
+        return {len(_tokens_of(experiment, experiment.pair))}
+    return {experiment.length(i) for i in range(len(experiment.pairs))}
+
+
+def _tokens_of(experiment: Any, pair: Any) -> Sequence[str]:
+    """The clean prompt's, or the patched run's where the two are of unequal length."""
+    base = pair.corrupted_tokens if experiment.direction == "denoise" else pair.clean_tokens
+    return pair.clean_tokens if len(pair.clean_tokens) == len(pair.corrupted_tokens) else base

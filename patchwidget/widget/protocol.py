@@ -18,11 +18,12 @@ VERSION = 2
 Message = dict[str, Any]
 Methods = dict[str, dict[str, str]]
 
-_NUMBER, _REAL, _TEXT, _ANSWER, _FLAG, _CELL, _PATCHES = (
+_NUMBER, _REAL, _TEXT, _ANSWER, _PLACE, _FLAG, _CELL, _PATCHES = (
     "a whole number",
     "a number",
     "a text",
     "a text or a whole number",
+    "a position or the name of a role",
     "true or false",
     "a cell",
     "a list of patches",
@@ -36,11 +37,11 @@ METHODS: Methods = {
     "sweep": {"view?": _TEXT},
     "show": {"view": _TEXT},
     "fetch": {"view": _TEXT},
-    "heads": {"site": _TEXT, "pos?": _NUMBER, "parent?": _CELL},
+    "heads": {"site": _TEXT, "pos?": _PLACE, "parent?": _CELL},
     "positions": {"site": _TEXT, "layer": _NUMBER, "parent?": _CELL},
     "parts": {"layer": _NUMBER, "head": _NUMBER, "parent?": _CELL},
     "entries": {"layer": _NUMBER, "head": _NUMBER, "parent?": _CELL},
-    "neurons": {"layer": _NUMBER, "pos?": _NUMBER, "parent?": _CELL},
+    "neurons": {"layer": _NUMBER, "pos?": _PLACE, "parent?": _CELL},
     "paths": {"layer": _NUMBER, "head": _NUMBER, "site": _TEXT, "parent?": _CELL},
     "attention": {"layer": _NUMBER, "head": _NUMBER, "pos?": _NUMBER, "parent?": _CELL},
     "again": {"view": _TEXT, "pair?": _NUMBER, "metric?": _TEXT, "direction?": _TEXT},
@@ -153,6 +154,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     _REAL: lambda value: isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value),
     _TEXT: lambda value: isinstance(value, str),
     _ANSWER: lambda value: isinstance(value, str) or _is_number(value),
+    _PLACE: lambda value: isinstance(value, str) or _is_number(value),
     _FLAG: lambda value: isinstance(value, bool),
     _CELL: _is_cell,
     _PATCHES: lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value),

@@ -6,22 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from patchwidget.errors import SiteError
+from patchwidget.errors import PatchError, SiteError
 from patchwidget.experiments.nodes import Node
 
 from .bench import Setting
 from .catalog import NEURONS_ARE_DEEPER
 from .explain import explain_attention, explain_parts, explain_paths
 from .grids import LETTERS, Asked, best_first, canonical, swept_grid
-from .places import check_place, head_axis, site_name, token_labels, token_name
+from .places import check_place, head_axis, place_axis, site_name, token_labels, token_name
 from .protocol import Message
 from .script import script
 from .steer_step import steer_step
-from .steps import Steps
+from .steps import ONE_PAIR, ONE_PAIR_ONLY, Steps
 from .views import AttentionView, Axis, GridView, View
 from .work import Once, Work
 
 _PARTS = {"q": "q", "k": "k_per_head", "v": "v_per_head", "pattern": "pattern", "z": "z"}
+_PLACES = {"pos": "token", "dest_pos": "token", "role": "role"}
 
 LAYERS_AT_ONCE = 5
 """Of senders, in one pass of path patching."""
@@ -33,10 +34,12 @@ def make_view(experiment: Any, steps: Steps, setting: Setting, view: str, method
     Raises:
         PatchError: there is no such place in this model or these prompts.
     """
-    asked = (experiment, steps, setting, view)
+    asked = (experiment, steps.at(experiment), setting, view)
     for name, place in params.items():
         if isinstance(place, int):
             check_place(experiment, name, place)
+    if experiment.several and method in ONE_PAIR:
+        raise PatchError(f"There is no mean of {ONE_PAIR[method]} over several pairs.", ONE_PAIR_ONLY)
     return _MAKERS[method](asked, **params)
 
 
@@ -45,22 +48,23 @@ def _main(asked: Asked) -> GridView:
     site = setting.site
     if site == "mlp_post":
         raise SiteError("Neurons can't be the main grid's site.", NEURONS_ARE_DEEPER)
-    positions = "each" if len(experiment.start(site).dims) <= 2 else "all"
-    rows, cols = ("", *experiment.start(site, positions=positions).dims)[-2:]
-    if (rows, cols) == ("layer", "pos"):
-        offered, words = [*steps.of_tokens(), *steer_step(experiment.model, site)], "at one layer and one token"
+    free = [dim for dim in experiment.start(site).dims if dim != "pair"]
+    positions = "all" if len(free) > 2 else "roles" if place_axis(experiment) == "role" else "each"
+    rows, cols = ("", *(dim for dim in experiment.start(site, positions=positions).dims if dim != "pair"))[-2:]
+    if (rows, cols) in (("layer", "pos"), ("layer", "role")):
+        offered, words = [*steps.of_tokens(), *steer_step(experiment, site)], f"at one layer and one {_PLACES[cols]}"
     elif cols in ("head", "kv_head"):
         offered, words = steps.of_heads(None, cols), "at all tokens at once"
     else:
-        offered, words = [], "at one token"
-    names = [{"pos": "token", "kv_head": "key/value head"}.get(dim, dim) for dim in (rows, cols) if dim]
+        offered, words = [], f"at one {_PLACES[cols]}"
+    names = [{**_PLACES, "kv_head": "key/value head"}.get(dim, dim) for dim in (rows, cols) if dim]
     title = f"Recovery by {' and '.join(names)}"
     return swept_grid(
         asked, "set", {}, site, {"positions": positions}, rows, cols, title=title, crumb=site, words=words, steps=offered, patch={}
     )
 
 
-def _heads(asked: Asked, site: str, pos: int | None) -> GridView:
+def _heads(asked: Asked, site: str, pos: int | str | None) -> GridView:
     experiment, steps, *_ = asked
     where = {"positions": "all" if pos is None else [pos]}
     axis = head_axis(experiment, site)
@@ -78,32 +82,38 @@ def _heads(asked: Asked, site: str, pos: int | None) -> GridView:
         crumb=named.lower(),
         words=words,
         steps=steps.of_heads(pos, axis),
-        patch={} if pos is None else {"pos": pos},
+        patch=None if isinstance(pos, str) else {} if pos is None else {"pos": pos},
     )
 
 
 def _positions(asked: Asked, site: str, layer: int) -> GridView:
     experiment, steps, *_ = asked
-    axis, place = head_axis(experiment, site), "dest_pos" if site == "pattern" else "pos"
+    axis, place = head_axis(experiment, site), place_axis(experiment)
+    if site == "pattern" and place == "pos":
+        place = "dest_pos"
     named = "Heads" if site == "z" else f"Heads' {site_name(site)}"
     return swept_grid(
         asked,
         "positions",
         {"site": site, "layer": layer},
         site,
-        {"layers": [layer], "positions": "each"},
+        {"layers": [layer], "positions": "roles" if place == "role" else "each"},
         axis,
         place,
-        title=f"{named} of layer {layer} by token",
-        crumb=f"{named.lower()} by token",
-        words="at one token",
+        title=f"{named} of layer {layer} by {_PLACES[place]}",
+        crumb=f"{named.lower()} by {_PLACES[place]}",
+        words=f"at one {_PLACES[place]}",
         steps=steps.of_positions(layer, axis, place),
         patch={"layer": layer},
     )
 
 
 def _entries(asked: Asked, layer: int, head: int) -> GridView:
-    _, steps, *_ = asked
+    experiment, steps, *_ = asked
+    if place_axis(experiment) == "role":
+        raise PatchError(
+            "Entries of a pattern can't be counted by roles: the prompts are of unequal length.", "Choose one pair in the menu."
+        )
     params = {"layer": layer, "head": head}
     return swept_grid(
         asked,
@@ -121,7 +131,7 @@ def _entries(asked: Asked, layer: int, head: int) -> GridView:
     )
 
 
-def _neurons(asked: Asked, layer: int, pos: int | None) -> GridView:
+def _neurons(asked: Asked, layer: int, pos: int | str | None) -> GridView:
     words = f"at {token_name(asked[0], pos)}"
     return swept_grid(
         asked,
@@ -135,7 +145,7 @@ def _neurons(asked: Asked, layer: int, pos: int | None) -> GridView:
         crumb="neurons",
         words=words,
         steps=[],
-        patch={"layer": layer} if pos is None else {"layer": layer, "pos": pos},
+        patch=None if isinstance(pos, str) else {"layer": layer} | ({} if pos is None else {"pos": pos}),
     )
 
 

@@ -100,7 +100,7 @@ class Selection:
 
     def measure_joint(self, experiment: Any) -> tuple[Measured, float]:
         """All cells patched in one run; and its noise floor."""
-        together = experiment.patch([Patch(**cell) for cell in self.cells])
+        together = _mean(experiment, [Patch(**cell) for cell in self.cells])
         return (float(together.values), float(together.recovery)), float(together.noise_floor)
 
     def measure_parts(self, experiment: Any, joint: Measured, grids: Iterable[GridView]) -> Iterator[Measured]:
@@ -109,7 +109,7 @@ class Selection:
         for cell in self.cells:
             part = joint if len(self.cells) == 1 else _known(cell, known)
             if part is None:
-                alone = experiment.patch(Patch(**cell))
+                alone = _mean(experiment, Patch(**cell))
                 part = (float(alone.values), float(alone.recovery))
             yield part
 
@@ -118,6 +118,12 @@ class Selection:
 
     def _describe(self, measured: Measured) -> Message:
         return {"value": measured[0], "recovery": measured[1], "effect": self._effect(measured)}
+
+
+def _mean(experiment: Any, patches: Patch | list[Patch]) -> Any:
+    """The result of patches; of several pairs the mean."""
+    result = experiment.patch(patches)
+    return result.mean() if experiment.several else result
 
 
 def _known(cell: Message, grids: list[GridView]) -> Measured | None:

@@ -3,14 +3,17 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from . import protocol
-from .bench import Setting
+from .bench import EVERY, Setting
 from .findings import Findings
 from .grids import canonical
+from .means import pair_of
 from .protocol import Message
 from .questions import make_view
 from .selection import Selection
-from .views import GridView, View
+from .views import FINAL, GridView, View
 
 
 class Session(Findings):
@@ -121,9 +124,25 @@ class Session(Findings):
             self._answer(request, known)
             return None
         view = self._make(self.bench.experiment(setting), setting, method, params)
+        if isinstance(view, GridView):
+            self._take_from_all(view)
         self._before[view.id] = self._current.id
         self._place(view, request, parent)
         return view
+
+    def _take_from_all(self, view: GridView) -> None:
+        """The cells of one pair that have been measured with all the others are not measured again."""
+        setting = view.question.setting
+        if not 0 <= setting.pair < self.bench.together or len(view.work) != 1:
+            return
+        every = self._tree.answering(replace(view.question, setting=replace(setting, pair=EVERY)))
+        if not isinstance(every, GridView) or every.result is None or every.axes != view.axes:
+            return
+        tokens = getattr(self.bench.experiment(setting).pair, f"{self.bench.experiment(setting).base}_tokens")
+        mine = pair_of(every.result, setting.pair, view.code, tokens)
+        if np.isin(mine.state, FINAL).all():
+            view.absorb(mine, view.work[0].places)
+            view.result = mine
 
     def _begin_with(self, setting: Setting) -> None:
         """Another main grid than the first, which has not been shown yet."""
@@ -148,9 +167,7 @@ class Session(Findings):
         if isinstance(view, GridView):
             view.marked = self._mark(view, parent)
             setting = view.question.setting
-            baselines = self._baselines.get((setting.pair, setting.metric, setting.direction))
-            if baselines is not None:
-                view.know(baselines)
+            self._know(view, self._baselines.get((setting.pair, setting.metric, setting.direction)))
         self._tree.add(view)
         self._cancel_others(view)
         self._current = view

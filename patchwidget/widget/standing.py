@@ -9,7 +9,7 @@ from typing import Any
 from . import protocol
 from .bench import Bench, Setting
 from .catalog import describe_sites
-from .descriptors import describe_baselines, describe_lab, describe_pair
+from .descriptors import describe_baselines, describe_lab, describe_pair, note_on_pairs
 from .protocol import Message
 from .questions import make_view
 from .selection import Selection
@@ -103,6 +103,11 @@ class Standing:
     def _make(self, experiment: Any, setting: Setting, method: str, params: Message) -> View:
         return make_view(experiment, self._steps, setting, f"v{next(self._numbers)}", method, params)
 
+    def _know(self, view: GridView, baselines: Any) -> None:
+        """The runs of the pair that a grid is of; a mean of pairs tells its own."""
+        if baselines is not None and not view.pairs:
+            view.know(baselines)
+
     def _tell(self, request: str | None, view: View) -> None:
         """All of a view, as it is."""
         if request is not None:
@@ -139,7 +144,7 @@ class Standing:
         lab = {"id": self.name, "live": True, "waits": self._waits, "teach": self.teach, "sites": self._sites, **views}
         return {
             "lab": describe_lab(self.bench, setting) | lab,
-            "pair": describe_pair(self.bench.experiment(setting).pair),
+            "pair": describe_pair(self.bench.experiment(setting).pair) | {"note": note_on_pairs(self.bench, setting)},
             "baselines": describe_baselines(self._baselines.get((setting.pair, setting.metric, setting.direction))),
             "selection": self.selection.descriptor(),
         }

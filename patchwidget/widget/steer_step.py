@@ -5,13 +5,16 @@ from typing import Any
 from patchwidget.experiments.steering.extract import STEERED_SITES
 
 from .protocol import Message
+from .steps import ONE_PAIR_ONLY
 
 
-def steer_step(model: Any, site: str) -> list[Message]:
+def steer_step(experiment: Any, site: str) -> list[Message]:
     """What is offered at a cell of layer and token, where vectors live at this site."""
     if site not in STEERED_SITES:
         return []
+    model = experiment.model
     generates = getattr(getattr(model, "hf", None), "can_generate", lambda: False)()
+    reason = None if generates else f"{model.name} does not generate text by continuing a prompt."
     step = {
         "method": "steer",
         "label": "steer from this cell",
@@ -19,6 +22,6 @@ def steer_step(model: Any, site: str) -> list[Message]:
         "params": {"site": site},
         "takes": {"layer": "layer", "pos": "pos"},
         "only": None,
-        "reason": None if generates else f"{model.name} does not generate text by continuing a prompt.",
+        "reason": ONE_PAIR_ONLY if experiment.several else reason,
     }
     return [step]

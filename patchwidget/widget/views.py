@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from .bench import Setting
+from .means import TOLD_LATER, mean_so_far
 from .protocol import Message
 from .work import Work
 
 PENDING, EXACT, ESTIMATE = 0, 1, 2
+FINAL = (EXACT, 3)
 _COORDINATE = {"kv_head": "head", "dest_pos": "pos"}
 
 
@@ -130,16 +132,21 @@ class GridView(View):
 
     Attributes:
         patch: the coordinates that all cells share; None where cells are not patches.
+        pairs: how many prompt pairs it is the mean of; None where it is of one.
         work: what fills it.
-        result: the latest PatchResult that filled it, if one alone does.
+        result: the latest PatchResult that filled it, if one alone does; with an axis `pair` where it is of several.
+        significant: uint8, which cells are not by chance; None where that can't be told, or holds for none.
+        outlined: what `significant` means, or why there is none.
     """
 
     rows: Axis
     cols: Axis
     patch: Message | None
+    pairs: int | None = None
     work: Sequence[Work] = ()
     marked: Message | None = None
     result: Any = None
+    significant: np.ndarray | None = None
     numbers: Message = field(default_factory=lambda: {"clean": None, "corrupted": None, "noise_floor": None, "reason": None, "checks": []})
 
     def __post_init__(self) -> None:
@@ -147,6 +154,13 @@ class GridView(View):
         self.values = np.full(self.total, np.nan, np.float32)
         self.recovery = np.full(self.total, np.nan, np.float32)
         self.state = np.full(self.total, PENDING, np.uint8)
+        self.outlined = TOLD_LATER if self.pairs else ""
+        self._final = np.zeros(self.total)  # of each cell the share of the pairs
+
+    @property
+    def axes(self) -> tuple[tuple[str, int], ...]:
+        """Name and size of both."""
+        return tuple((axis.name, axis.size) for axis in (self.rows, self.cols))
 
     @property
     def known(self) -> bool:
@@ -154,7 +168,7 @@ class GridView(View):
 
     @property
     def size(self) -> int:
-        return self.values.nbytes + self.recovery.nbytes + self.state.nbytes
+        return self.values.nbytes + self.recovery.nbytes + self.state.nbytes + (0 if self.significant is None else self.significant.nbytes)
 
     def know(self, baselines: Any) -> None:
         """Take over what both runs measure without a patch."""
@@ -162,20 +176,28 @@ class GridView(View):
 
     def absorb(self, result: Any, places: np.ndarray) -> np.ndarray:
         """Take over what a PatchResult, finished or not, knows of the cells at these places; the places of those that are new or better known."""
-        state = np.asarray(result.state, np.uint8).ravel()
-        news = places[(state != PENDING) & (state != self.state[places])]
-        self.values[places] = np.asarray(result.values, np.float32).ravel()
-        self.recovery[places] = np.asarray(result.recovery, np.float32).ravel()
+        final = np.isin(result.state, FINAL)
+        shown = mean_so_far(result) if self.pairs else result
+        state, values = np.asarray(shown.state, np.uint8).ravel(), np.asarray(shown.values, np.float32).ravel()
+        same = (state == self.state[places]) & ((values == self.values[places]) | np.isnan(values))
+        news = places[(state != PENDING) & ~same]
+        self.values[places] = values
+        self.recovery[places] = np.asarray(shown.recovery, np.float32).ravel()
         self.state[places] = state
-        self.done = int(np.count_nonzero((self.state != PENDING) & (self.state != ESTIMATE)))
+        self._final[places] = (final.mean(0) if self.pairs else final).ravel()
+        self.done = int(self._final.sum() + 1e-6)
         self.numbers = {
-            "clean": result.clean,
-            "corrupted": result.corrupted,
-            "noise_floor": result.noise_floor,
-            "reason": result.reason,
-            "checks": _worst(self.numbers["checks"], result.checks),
+            "clean": shown.clean,
+            "corrupted": shown.corrupted,
+            "noise_floor": shown.noise_floor,
+            "reason": shown.reason,
+            "checks": _worst(self.numbers["checks"], shown.checks),
         }
         return np.sort(news)
+
+    def has(self, places: np.ndarray) -> bool:
+        """Whether the cells at these places are final."""
+        return bool((self._final[places] == 1).all())
 
     def cells(self, index: np.ndarray) -> Message:
         """What is known of some cells, by their flat numbers."""
@@ -202,13 +224,15 @@ class GridView(View):
         return row * self.cols.size + col if row is not None and col is not None and self.coordinates(row, col) == patch else None
 
     def descriptor(self, *, kept: bool = False) -> Message:
-        arrays = {"values": self.values, "recovery": self.recovery, "state": self.state}
+        arrays = {"values": self.values, "recovery": self.recovery, "state": self.state, "significant": self.significant}
         return {
             **self._common("grid", kept=kept),
             "rows": self.rows.descriptor(),
             "cols": self.cols.descriptor(),
             "patch": self.patch,
             "marked": self.marked,
+            "pairs": self.pairs,
+            "outlined": self.outlined,
             "done": self.done,
             "total": self.total,
             "seconds_left": self.seconds_left,

@@ -36,3 +36,14 @@ def open_lab(monkeypatch):
 def small():
     """A small model with a tokenizer of words, and a pair."""
     return small_model.small()
+
+
+@pytest.fixture
+def shown(open_lab, small):
+    """A lab on the small model whose main grid is measured, and its page."""
+    lab = BareLab(*small)
+    page = Page(lab)
+    page.hello()
+    assert lab.wait(timeout=60.0)
+    yield lab, page
+    lab.close()

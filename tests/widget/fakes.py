@@ -292,7 +292,7 @@ class Page:
         return [view for view in self.views.values() if view["question"]["method"] == method][-1]
 
 
-ARRAYS = {"index": np.uint32, "values": np.float32, "recovery": np.float32, "state": np.uint8}
+ARRAYS = {"index": np.uint32, "values": np.float32, "recovery": np.float32, "state": np.uint8, "significant": np.uint8}
 
 
 def unpacked(content: dict, buffers: list) -> dict:

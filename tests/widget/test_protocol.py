@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import patchwidget as pw
 from patchwidget.widget import jobs, protocol
-from patchwidget.widget.bench import Bench, Setting
+from patchwidget.widget.bench import EVERY, Bench, Setting
 from patchwidget.widget.descriptors import describe_error
 from patchwidget.widget.protocol import METHODS, Cancel, Hello, ProtocolError, Request
 from patchwidget.widget.session import Session
@@ -57,7 +58,7 @@ def test_unknown_fields_are_ignored():
         (request(["sweep"]), "set, set_pair, preview, sweep", "p-1"),
         (request("heads", [1, 2]), "JSON object", "p-1"),
         (request("heads", {"pos": 1}), "'site'", "p-1"),
-        (request("heads", {"site": "z", "pos": "2"}), "'2'", "p-1"),
+        (request("heads", {"site": "z", "pos": 2.5}), "2.5", "p-1"),
         (request("positions", {"site": "z", "layer": True}), "True", "p-1"),
         (request("positions", {"site": "z", "layer": None}), "'layer', a whole number", "p-1"),
         (request("heads", {"site": "z", "parent": "v1"}), "'parent', a cell", "p-1"),
@@ -89,7 +90,9 @@ def told(small):
         for view in [*content.get("views", []), *([content["open"]] if content.get("open") else [])]:
             told.setdefault(f"{view['kind']} {view['question']['method']}", []).append((view, buffers))
 
-    bench, metric, direction = Bench.of(*small, "logit_diff", "denoise")
+    model, pair = small
+    other = pw.PromptPair("When Ann and Mary went to the store", "When Tom and Mary went to the store", " Mary", " Ann")
+    bench, metric, direction = Bench.of(model, [pair, other], "logit_diff", "denoise")
     session = Session(bench, Setting(0, "resid_pre", metric, direction), None, keep, "1f0c")
 
     def fill(view):
@@ -97,6 +100,9 @@ def told(small):
             pass
 
     fill(session.begin())
+    fill(session.set("p-0", pair=EVERY))
+    fill(session.ask("p-0", "heads", {"site": "z", "pos": 2}))
+    session.show(None, "v1")
     session.post_snapshot()
     parent = {"view": "v1", "row": 1, "col": 2}
     for method, params in {
@@ -169,7 +175,7 @@ def test_the_examples_name_their_buffers_as_the_kernel_does(told):
 def buffer_numbers(content):
     """The numbers of buffers that a message names."""
     parts = [content.get("cells"), content.get("open"), *content.get("views", [])]
-    arrays = ("index", "values", "recovery", "state")
+    arrays = ("index", "values", "recovery", "state", "significant")
     names = [arrays if part.get("kind") != "attention" else ("clean", "corrupted") for part in parts if part]
     return [
         part[name]

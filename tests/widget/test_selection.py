@@ -5,24 +5,13 @@ import pytest
 
 import patchwidget as pw
 from patchwidget.errors import SiteError
-from tests.widget.conftest import BareLab
-from tests.widget.fakes import FakeExperiment, Gate, Page
+from tests.widget.fakes import FakeExperiment, Gate
 
 TWO = [{"site": "resid_pre", "layer": 1, "pos": 1}, {"site": "z", "layer": 2, "pos": 4, "head": 1}]
 
 
 def selections(page):
     return [message["selection"] for message in page.messages if message["type"] == "selection"]
-
-
-@pytest.fixture
-def shown(open_lab, small):
-    lab = BareLab(*small)
-    page = Page(lab)
-    page.hello()
-    assert lab.wait(timeout=60.0)
-    yield lab, page
-    lab.close()
 
 
 def test_the_joint_effect_and_its_parts_are_those_of_the_experiment(shown, small):

@@ -4,20 +4,8 @@ import pytest
 
 from patchwidget.errors import PatchError
 from patchwidget.widget.typed import TypedPair
-from tests.widget.conftest import BareLab
-from tests.widget.fakes import Page
 
 CLEAN, CORRUPTED = "When John went to the store", "When Ann went to the store"
-
-
-@pytest.fixture
-def shown(open_lab, small):
-    lab = BareLab(*small)
-    page = Page(lab)
-    page.hello()
-    assert lab.wait(timeout=60.0)
-    yield lab, page
-    lab.close()
 
 
 def previews(page, request):

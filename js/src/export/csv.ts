@@ -7,15 +7,19 @@ export interface CsvGrid {
   values: Float32Array;
   recovery: Float32Array;
   states: readonly string[];
+  significant: Uint8Array | null;
 }
 
-/** Axis, index and label of row and column, the metric, the recovery, and how the cell is known.  RFC 4180. */
-export function toCsv({ rows, cols, metric, values, recovery, states }: CsvGrid): string {
+/** Axis, index and label of row and column, the metric, the recovery, how the cell is known, and whether it is significant
+ *  (1 or 0), where that was tested.  RFC 4180. */
+export function toCsv({ rows, cols, metric, values, recovery, states, significant }: CsvGrid): string {
   const header = [rows.axis, `${rows.axis}_label`, cols.axis, `${cols.axis}_label`, metric, "recovery", "state"];
+  if (significant) header.push("significant");
   const lines = rows.labels.flatMap((rowLabel, row) =>
     cols.labels.map((colLabel, col) => {
       const i = row * cols.labels.length + col;
-      return [row, rowLabel, col, colLabel, number(values[i]), number(recovery[i]), states[i] ?? ""];
+      const told = [row, rowLabel, col, colLabel, number(values[i]), number(recovery[i]), states[i] ?? ""];
+      return significant ? [...told, significant[i] as number] : told;
     }),
   );
   return [header, ...lines].map((line) => line.map(field).join(",")).join("\r\n");

@@ -1,10 +1,11 @@
 /** A grid as an SVG picture of its own, with title, labels, legend and the signs of its cells. */
 import { brief } from "../format";
-import { byStrength } from "../grid/order";
+import { seenLabel } from "../grid/labels";
+import { byStrength, downwards, upwards } from "../grid/order";
+import { sides } from "../grid/outline";
 import { fillOf } from "../grid/paint";
 import { isList, isTokens, kindAt, listAxis, type Sheet } from "../grid/sheet";
 import type { Theme } from "../theme";
-import { visible } from "../tokens";
 
 export interface SvgContent {
   sheet: Sheet;
@@ -27,17 +28,18 @@ export function toSvg(whole: SvgContent): string {
   const { sheet, theme } = content;
   const { rows, cols } = sheet;
   const drawn = rows.size;
-  const labels = (axis: Sheet["rows"], count: number) => Array.from({ length: count }, (_, i) => text(axis, i));
+  const labels = (axis: Sheet["rows"], count: number) => Array.from({ length: count }, (_, i) => seenLabel(axis, i));
   const [rowLabels, colLabels] = [labels(rows, drawn), labels(cols, cols.size)];
   const [w, h] = [clamp(700 / cols.size, 6, 40), clamp(420 / drawn, content === whole ? 8 : 16, 28)];
   const left = 16 + Math.max(...rowLabels.map((label) => label.length)) * GLYPH;
   const slanted = isTokens(cols.axis);
   const below = slanted ? Math.max(...colLabels.map((label) => label.length)) * GLYPH * 0.85 + 14 : 22;
-  const up = rows.axis === "layer";
-  const y = (row: number) => TOP + (up ? drawn - 1 - row : row) * h;
+  const order = (rows.axis === "layer" ? upwards : downwards)(drawn);
+  const y = (row: number) => TOP + order.lineOf(row) * h;
   const bottom = TOP + drawn * h;
-  const width = Math.max(left + cols.size * w + 16, 420);
-  const height = bottom + below + 44;
+  const { outlined } = sheet;
+  const width = Math.max(left + cols.size * w + 16, 420, 32 + outlined.length * GLYPH);
+  const height = bottom + below + (outlined ? 60 : 44);
 
   const tiles: string[] = [];
   for (let row = 0; row < drawn; row++)
@@ -47,6 +49,10 @@ export function toSvg(whole: SvgContent): string {
       tiles.push(rect(x, top, w - GAP, h - GAP, fillOf(sheet, index, theme, content.limit)));
       tiles.push(sign(sheet, index, x, top, w - GAP, h - GAP, theme));
     }
+  const seen = { cols: [0, cols.size], lines: [0, drawn] } as const;
+  const outline = sides(sheet, order, seen)
+    .map(([x, y0, x1, y1]) => `M${r(left + x * w)} ${r(TOP + y0 * h)}L${r(left + x1 * w)} ${r(TOP + y1 * h)}`)
+    .join("");
   const [everyRow, everyCol] = [Math.ceil(13 / h), Math.ceil((slanted ? 12 : 20) / w)];
   const rowTexts = rowLabels.map((label, row) =>
     row % everyRow ? "" : words(left - 6, y(row) + h / 2 + 4, label, theme.muted, "end"),
@@ -63,9 +69,13 @@ export function toSvg(whole: SvgContent): string {
     rect(0, 0, width, height, theme.background),
     `<g font-weight="600" font-size="13">${words(16, 20, content.title, theme.foreground, "start")}</g>`,
     ...tiles,
+    ...[theme.background, theme.foreground].map(
+      (style, i) => `<path d="${outline}" fill="none" stroke="${style}" stroke-width="${3.5 - 2 * i}"/>`,
+    ),
     ...rowTexts,
     ...colTexts,
-    ...legend(content, 16, height - 34),
+    ...legend(content, 16, bottom + below + 10),
+    words(16, bottom + below + 36, outlined, theme.muted, "start"),
     words(16, height - 8, content.caption, theme.muted, "start"),
     "</svg>",
   ].join("");
@@ -86,6 +96,7 @@ function strongest(sheet: Sheet): Sheet {
     cols: { axis: "", size: 1, label: () => "" },
     effect: Float32Array.from(chosen, (index) => sheet.effect[index] as number),
     kinds: Uint8Array.from(chosen, (index) => sheet.kinds[index] as number),
+    significant: sheet.significant && Uint8Array.from(chosen, (index) => sheet.significant?.[index] ?? 0),
   };
 }
 
@@ -132,10 +143,6 @@ function sign(
     default:
       return "";
   }
-}
-
-function text(axis: Sheet["rows"], index: number): string {
-  return isTokens(axis.axis) ? visible(axis.label(index)) : axis.label(index);
 }
 
 function rect(x: number, y: number, w: number, h: number, fill: string): string {

@@ -12,9 +12,13 @@ const [LEAST_GUTTER, MOST_GUTTER] = [34, 116];
 /** Labels that are measured to find the widest; of more than these, numbers, the last is the widest. */
 const MEASURED = 600;
 
+/** A label with what can't be seen in tokens made visible. */
+export function seenLabel({ axis, label }: Axis, index: number): string {
+  return axis.endsWith("pos") ? visible(label(index)) : label(index);
+}
+
 export function labelOf(axis: Axis, index: number): string {
-  const label = axis.label(index);
-  return isTokens(axis.axis) ? shorten(visible(label), LENGTH) : shorten(label, 24);
+  return isTokens(axis.axis) ? shorten(seenLabel(axis, index), LENGTH) : shorten(axis.label(index), 24);
 }
 
 /** The axis that the row labels tell of. */

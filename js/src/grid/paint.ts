@@ -4,6 +4,7 @@ import type { Theme } from "../theme";
 import { paintColumnLabels, paintRowLabels } from "./labels";
 import { type Box, boxOf, EDGE, indexAt, inSight, type Layout, type Scroll } from "./layout";
 import { paintItems } from "./list";
+import { paintOutline } from "./outline";
 import { type Kind, kindAt, type Sheet } from "./sheet";
 import { paintSigns } from "./signs";
 
@@ -48,6 +49,7 @@ export function paintGrid(context: CanvasRenderingContext2D, picture: Picture): 
     paintColours(context, picture);
     paintSigns(context, picture, cells);
   }
+  paintOutline(context, picture.sheet, layout, scroll, theme);
   paintMarks(context, picture, cells);
   context.restore();
   paintRowLabels(context, picture);

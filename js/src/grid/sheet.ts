@@ -20,6 +20,9 @@ export interface Sheet {
   readonly effect: Float32Array;
   /** Index in `KINDS` of each cell. */
   readonly kinds: Uint8Array;
+  /** The cells that are outlined; and in words what an outline means, or why there is none. */
+  readonly significant: Uint8Array | null;
+  readonly outlined: string;
   /** A cell in one line, for reading aloud. */
   spoken(index: number): string;
   /** A cell at a glance. */
@@ -42,8 +45,9 @@ export function codeOf(kind: Kind): number {
   return KINDS.indexOf(kind);
 }
 
+/** Tokens, or the roles that they play. */
 export function isTokens(axis: string): boolean {
-  return axis === "pos" || axis.endsWith("_pos");
+  return axis.endsWith("pos") || axis === "role";
 }
 
 /** One line of cells is drawn as a list. */

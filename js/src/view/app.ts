@@ -21,7 +21,7 @@ import { createTooltip } from "./tooltip";
 
 /** Builds the panel in `host` and keeps it up to date until the signal aborts. */
 export function mountApp(host: HTMLElement, store: Store<LabState>, actions: Actions, signal: AbortSignal): void {
-  const root = h("div", { class: "pw-root", "data-pw": "root", "data-lm-suppress-shortcuts": "true" });
+  const root = h("div", { class: "pw-root", pw: "root", "data-lm-suppress-shortcuts": "true" });
   const ui = new Store<UiState>(initialUi);
   const tooltip = createTooltip(root, signal);
   const announcer = createAnnouncer();
@@ -46,7 +46,7 @@ export function mountApp(host: HTMLElement, store: Store<LabState>, actions: Act
   const prompts = createPrompts(actions, signal);
   const toolbar = createToolbar(actions, signal);
   const problem = createProblem();
-  const note = h("p", { class: "pw-note pw-muted", "data-pw": "waits" });
+  const note = h("p", { class: "pw-note pw-muted", pw: "waits" });
   const main = createMain(
     deps,
     (by) => {
@@ -62,7 +62,7 @@ export function mountApp(host: HTMLElement, store: Store<LabState>, actions: Act
     toolbar.element,
     note,
     problem.element,
-    h("div", { class: "pw-panes" }, main.element, detail.element),
+    h("div", "pw-panes", main.element, detail.element),
     history.element,
     announcer.element,
     tooltip.element,
@@ -84,7 +84,7 @@ export function mountApp(host: HTMLElement, store: Store<LabState>, actions: Act
     toolbar.show(state);
     setText(note, noteText(state));
     toggle(note, noteText(state) !== "");
-    problem.show(state.problems.page, state.link === "lost" ? rerunLine(state) : null);
+    problem.show(state.problems.page, state.link === "lost" ? codeOf(state) : null);
     main.show(state);
     detail.show(state);
     history.show(state, ui.state);
@@ -102,9 +102,9 @@ export function mountApp(host: HTMLElement, store: Store<LabState>, actions: Act
   show();
 }
 
-/** The line that brings the lab back, or else the code of the picture on view. */
-function rerunLine({ lab, views, current }: LabState): string | null {
-  return lab?.rerun ?? (shownAt(views, current).main?.code || null);
+/** The lines that compute the picture on view again. */
+function codeOf({ views, current }: LabState): string | null {
+  return shownAt(views, current).main?.code || null;
 }
 
 function noteText({ lab, link, silent }: LabState): string {

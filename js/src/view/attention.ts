@@ -6,16 +6,10 @@ import { visible } from "../tokens";
 import { h, setText, toggle } from "./dom";
 
 export function createAttention() {
-  const heading = h("h4", { class: "pw-heading" });
-  const legend = h("div", { class: "pw-bars-legend pw-muted" });
-  const bars = h("ol", { class: "pw-bars", tabindex: 0, "aria-label": "attention by token" });
-  const element = h(
-    "section",
-    { class: "pw-attention", "data-pw": "attention", "aria-label": "attention" },
-    heading,
-    legend,
-    bars,
-  );
+  const heading = h("h4", "pw-heading");
+  const legend = h("div", "pw-bars-legend pw-muted");
+  const bars = h("ol", { class: "pw-bars", tabindex: 0, label: "attention by token" });
+  const element = h("section", { pw: "attention", label: "attention" }, heading, legend, bars);
   let shown: AttentionView | null = null;
 
   return {
@@ -50,11 +44,11 @@ function rows({ tokens, tokens_clean, clean, corrupted }: AttentionView, pos: nu
     return h(
       "li",
       {
-        "aria-label": `${i ?? j}, '${text}': clean ${fixed(one, 3)}, corrupted ${fixed(two, 3)}`,
+        label: `${i ?? j}, '${text}': clean ${fixed(one, 3)}, corrupted ${fixed(two, 3)}`,
         title: `position ${i ?? j}`,
       },
-      h("span", { class: "pw-bar-token" }, ...label),
-      h("span", { class: "pw-track" }, bar("clean", one), bar("corrupted", two)),
+      h("span", "pw-bar-token", ...label),
+      h("span", "pw-track", bar("clean", one), bar("corrupted", two)),
       number(one),
       number(two),
     );
@@ -66,9 +60,9 @@ function number(p: number): HTMLElement {
 }
 
 function token(text: string): HTMLElement {
-  return h("bdi", { class: "pw-mono" }, visible(text));
+  return h("bdi", "pw-mono", visible(text));
 }
 
 function key(run: string): HTMLElement {
-  return h("span", { class: "pw-key" }, h("i", { class: `pw-sign pw-sign-bar pw-${run}` }), run);
+  return h("span", "pw-key", h("i", { class: `pw-sign pw-sign-bar pw-${run}` }), run);
 }

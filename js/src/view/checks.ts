@@ -5,8 +5,8 @@ import { checkText } from "../wording";
 import { h, memo } from "./dom";
 
 export function createChecks(name: string) {
-  const line = h("div", { class: "pw-checks", "data-pw": name });
-  const banners = h("div", { class: "pw-failed-checks" });
+  const line = h("div", { class: "pw-checks", pw: name });
+  const banners = h("div");
 
   const show = memo(({ checks, floor }: { checks: readonly Check[]; floor: number | null }) => {
     const passed = checks
@@ -32,7 +32,7 @@ function banner(check: Check): HTMLElement {
   const limit = check.limit === null ? "" : ` (limit ${compact(check.limit, 3)})`;
   return h(
     "div",
-    { class: "pw-banner pw-bad", role: "alert", "data-pw": "check-failed" },
+    { class: "pw-banner pw-bad", role: "alert", pw: "check-failed" },
     h("b", {}, `Check failed: ${checkText(check)}${limit}. `),
     h("span", {}, `Expected: ${check.text}. Do not trust these numbers.`),
   );

@@ -11,7 +11,7 @@ import { h, hear, setText, toggle } from "./dom";
 import { createSegments } from "./segments";
 
 export function createCompare(prefix: string, actions: Pick<Actions, "pin">, ui: Store<UiState>, signal: AbortSignal) {
-  const pin = h("button", { class: "pw-quiet", "data-pw": `${prefix}pin` });
+  const pin = h("button", { class: "pw-quiet", pw: `${prefix}pin` });
   const segments = createSegments<Comparing>(
     "what to see",
     [
@@ -24,11 +24,11 @@ export function createCompare(prefix: string, actions: Pick<Actions, "pin">, ui:
   );
   const rank = h("button", {
     class: "pw-quiet",
-    "data-pw": `${prefix}rank`,
+    pw: `${prefix}rank`,
     title: "the order of the list",
   });
   hear(rank, "click", () => ui.update((now) => ({ ...now, ranked: !now.ranked })), signal);
-  const element = h("span", { class: "pw-compare" }, rank, segments.element, pin);
+  const element = h("span", "pw-compare", rank, segments.element, pin);
   let view: GridView | null = null;
   /** This grid is pinned, or compared with the pinned one: a click ends that. */
   let inUse = false;

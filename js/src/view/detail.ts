@@ -42,22 +42,22 @@ export function createDetail(deps: Deps, toMain: () => void, signal: AbortSignal
     deps,
     signal,
   );
-  const crumb = h("nav", { class: "pw-crumb", "data-pw": "crumb", "aria-label": "the way here" });
-  const status = h("span", { class: "pw-status", "data-pw": "detail-status" });
-  const cancel = h("button", { class: "pw-quiet", "data-pw": "detail-cancel" }, "Cancel");
+  const crumb = h("nav", { class: "pw-crumb", pw: "crumb", label: "the way here" });
+  const status = h("span", { class: "pw-status", pw: "detail-status" });
+  const cancel = h("button", { class: "pw-quiet", pw: "detail-cancel" }, "Cancel");
   const { progress, showBar } = createBar("detail-progress", "cells of the detail measured");
   const selection = createSelection(actions, signal);
   const steps = createSteps(actions, signal);
   const attention = createAttention();
   const pattern = createPattern(deps, leave, signal);
-  const empty = h("p", { class: "pw-empty" });
-  const measured = h("div", { class: "pw-measured" }, pane.grid.element, pane.legend, pane.checks);
-  const side = h("div", { class: "pw-side" }, selection.element, steps.element, attention.element, pattern.element);
-  const body = h("div", { class: "pw-detail-body" }, empty, measured, side);
+  const empty = h("p", "pw-empty");
+  const measured = h("div", "pw-measured", pane.grid.element, pane.legend, pane.checks);
+  const side = h("div", "pw-side", selection.element, steps.element, attention.element, pattern.element);
+  const body = h("div", "pw-detail-body", empty, measured, side);
   const element = h(
     "section",
-    { class: "pw-detail", "data-pw": "detail", "aria-label": "detail" },
-    h("div", { class: "pw-head" }, crumb, status, cancel, ...pane.tools),
+    { class: "pw-detail", pw: "detail", label: "detail" },
+    h("div", "pw-head", crumb, status, cancel, ...pane.tools),
     progress,
     ...pane.notes,
     pane.prediction,
@@ -125,7 +125,8 @@ function trailOf(parts: { id: string; text: string }[]): Node[] {
   return parts.map(({ id, text }, i) => {
     const last = i === parts.length - 1;
     const words = h("bdi", {}, text);
-    const item = last ? h("b", { "aria-current": "page" }, words) : h("button", { "data-view": id }, words);
-    return i === 0 ? item : h("span", {}, h("span", { class: "pw-separator", "aria-hidden": "true" }, "›"), item);
+    if (last) return h("b", { "aria-current": "page" }, words);
+    const separator = h("i", { "aria-hidden": "true" }, "›");
+    return h("span", {}, h("button", { "data-view": id }, words), separator);
   });
 }

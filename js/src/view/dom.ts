@@ -3,16 +3,22 @@
 type Child = Node | string | null | undefined | false;
 type Attributes = Record<string, string | number | boolean | undefined>;
 
-/** `h("b", { class: "pw-x", "data-pw": "y" }, "text")`; attributes that are false or undefined are left out.  Buttons submit nothing. */
+/** Names of attributes that are written often. */
+const short: Record<string, string> = { pw: "data-pw", label: "aria-label" };
+
+/** `h("b", { class: "pw-x", pw: "y" }, "text")`, or the class alone: `h("b", "pw-x", "text")`; attributes that are false or
+ *  undefined are left out.  Buttons submit nothing. */
 export function h<K extends keyof HTMLElementTagNameMap>(
   tag: K,
-  attributes: Attributes = {},
+  attributes: Attributes | string = {},
   ...children: Child[]
 ): HTMLElementTagNameMap[K] {
   const element = document.createElement(tag);
   if (element instanceof HTMLButtonElement) element.type = "button";
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : String(value));
+  const given = typeof attributes === "string" ? { class: attributes } : attributes;
+  for (const [name, value] of Object.entries(given)) {
+    if (value !== undefined && value !== false)
+      element.setAttribute(short[name] ?? name, value === true ? "" : String(value));
   }
   element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
   return element;

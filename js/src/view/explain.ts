@@ -5,7 +5,7 @@ export function createExplain(name: string, fold: (folded: boolean) => void, sig
   const text = h("p");
   const element = h(
     "details",
-    { class: "pw-explain", "data-pw": name, open: true },
+    { class: "pw-explain", pw: name, open: true },
     h("summary", {}, "How to read this"),
     text,
   );

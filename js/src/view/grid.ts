@@ -58,13 +58,13 @@ export class Grid {
   readonly element: HTMLElement;
   readonly #canvas = h("canvas", { class: "pw-canvas", "aria-hidden": "true" });
   readonly #cursorBox = h("div", { class: "pw-cursor", role: "gridcell", tabindex: 0 });
-  readonly #chosenBox = h("div", { class: "pw-chosen" });
-  readonly #rowBox = h("div", { class: "pw-chosen-row" });
-  readonly #hoverBox = h("div", { class: "pw-hover" });
+  readonly #chosenBox = h("div", "pw-chosen");
+  readonly #rowBox = h("div", "pw-chosen-row");
+  readonly #hoverBox = h("div", "pw-hover");
   readonly #line = h("div", { role: "row" }, this.#cursorBox);
-  readonly #cells = h("div", { class: "pw-cells" }, this.#rowBox, this.#chosenBox, this.#hoverBox, this.#line);
-  readonly #sight = h("div", { class: "pw-sight" }, this.#canvas, this.#cells);
-  readonly #space = h("div", { class: "pw-space" }, this.#sight);
+  readonly #cells = h("div", "pw-cells", this.#rowBox, this.#chosenBox, this.#hoverBox, this.#line);
+  readonly #sight = h("div", "pw-sight", this.#canvas, this.#cells);
+  readonly #space = h("div", "pw-space", this.#sight);
   readonly #scroller = h("div", { class: "pw-scroller", tabindex: -1 }, this.#space);
   readonly #options: GridOptions;
   #content: GridContent | null = null;
@@ -84,7 +84,7 @@ export class Grid {
     this.#options = options;
     this.element = h(
       "div",
-      { class: "pw-grid", role: "grid", "data-pw": options.name, "aria-multiselectable": "true" },
+      { class: "pw-grid", role: "grid", pw: options.name, "aria-multiselectable": "true" },
       this.#scroller,
     );
     this.#watch(signal);

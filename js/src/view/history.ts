@@ -7,15 +7,15 @@ import type { Theme } from "../theme";
 import { crumbs } from "../trail";
 import { childrenOf, roots } from "../tree";
 import type { UiState } from "../ui";
-import { settingText } from "../wording";
+import { pairText, settingText } from "../wording";
 import { h, hear, toggle } from "./dom";
 import { paintThumbnail } from "./thumbnail";
 
 type Node = { view: View; depth: number; text: string };
 
 export function createHistory(actions: Pick<Actions, "show">, colours: () => Theme | null, signal: AbortSignal) {
-  const tree = h("ul", { class: "pw-tree", role: "tree", "aria-label": "steps so far", "data-pw": "history" });
-  const element = h("section", { class: "pw-history" }, h("h4", { class: "pw-heading" }, "Steps"), tree);
+  const tree = h("ul", { class: "pw-tree", role: "tree", label: "steps so far", pw: "history" });
+  const element = h("section", "pw-history", h("h4", "pw-heading", "Steps"), tree);
   const items = () => [...tree.children] as HTMLElement[];
   let drawn = "";
 
@@ -99,7 +99,7 @@ function flat(state: LabState): Node[] {
   const several = new Set([...state.views.values()].map((view) => view.pair)).size > 1;
   const visit = (view: View, depth: number): Node[] => {
     const path = crumbs({ ...state, current: view.id }).at(-1);
-    const pair = several ? `${state.lab?.pairs[view.pair]?.label ?? ""} · ` : "";
+    const pair = several ? `${pairText(state.lab, view.pair)} · ` : "";
     const own = path?.text === view.crumb ? view.title : path?.text; // a name that only repeats the cell tells too little
     const text = depth === 0 ? `${pair}${settingText(view)}` : (own ?? view.crumb);
     return [{ view, depth, text }, ...childrenOf(state.views, view.id).flatMap((child) => visit(child, depth + 1))];
@@ -115,7 +115,7 @@ const signs: Partial<Record<View["status"], string>> = {
 };
 
 function treeItem({ view, depth, text }: Node, state: LabState, ui: UiState, theme: Theme | null): HTMLElement {
-  const canvas = h("canvas", { class: "pw-thumbnail", width: 32, height: 20, "aria-hidden": "true" });
+  const canvas = h("canvas", { width: 32, height: 20, "aria-hidden": "true" });
   const hidden = view.kind === "grid" && isHidden(state, ui, view);
   if (theme && !hidden) paintThumbnail(canvas, view, theme);
   const above = state.views.get(view.parent?.view ?? "");
@@ -136,7 +136,7 @@ function treeItem({ view, depth, text }: Node, state: LabState, ui: UiState, the
       style: `--depth:${depth}`,
     },
     canvas,
-    h("bdi", { class: "pw-tree-text" }, text),
-    h("span", { class: "pw-muted" }, notes.join(" · ")),
+    h("bdi", "pw-tree-text", text),
+    h("span", "pw-muted", notes.join(" · ")),
   );
 }

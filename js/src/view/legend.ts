@@ -28,25 +28,26 @@ const words: Partial<Record<Kind, string>> = {
 };
 
 export function createLegend(prefix: string, actions: LegendActions, signal: AbortSignal) {
-  const [low, high] = [h("span", { class: "pw-end" }), h("span", { class: "pw-end" })];
-  const [unit, detail] = [h("span"), h("span", { class: "pw-legend-keys" })];
+  const [low, high] = [h("span", "pw-end"), h("span", "pw-end")];
+  const [unit, detail] = [h("span"), h("span", "pw-legend-keys")];
   const range = h("input", {
     type: "range",
     class: "pw-range",
     min: 0,
     max: LIMITS.length - 1,
     step: 1,
-    "aria-label": "range of the colours",
+    label: "range of the colours",
     title: "range of the colours; double-click: as the data have it",
-    "data-pw": `${prefix}range`,
+    pw: `${prefix}range`,
   });
   const keys = Object.entries(words).map(([kind, text]) => ({
     kind: kind as Kind,
-    element: h("span", { class: "pw-key" }, h("i", { class: `pw-sign pw-sign-${kind}` }), text),
+    element: h("span", "pw-key", h("i", { class: `pw-sign pw-sign-${kind}` }), text),
   }));
   detail.append(...keys.map((key) => key.element));
-  const scale = h("span", { class: "pw-scale" }, h("span", { class: "pw-ramp" }), range);
-  const element = h("div", { class: "pw-legend", "data-pw": `${prefix}legend` }, unit, low, scale, high, detail);
+  const outlined = h("span", "pw-outlined");
+  const scale = h("span", "pw-scale", h("span", "pw-ramp"), range);
+  const element = h("div", { class: "pw-legend", pw: `${prefix}legend` }, unit, low, scale, high, detail, outlined);
   hear(range, "input", () => actions.limit(LIMITS[Number(range.value)] ?? 1), signal);
   hear(range, "dblclick", () => actions.limit(null), signal);
 
@@ -60,6 +61,8 @@ export function createLegend(prefix: string, actions: LegendActions, signal: Abo
       setText(unit, content.name);
       setText(low, `≤ ${brief(middle - limit)}`);
       setText(high, `≥ ${brief(middle + limit)}`);
+      setText(outlined, sheet.outlined);
+      outlined.classList.toggle("pw-outline", sheet.significant !== null);
       for (const { kind, element } of keys) toggle(element, counts[kind] > 0);
       const at = LIMITS.findIndex((one) => one >= limit - 1e-9);
       if (document.activeElement !== range || Number(range.value) !== at) range.value = String(at);

@@ -24,11 +24,11 @@ export function createMain(deps: Deps, opened: (by: By) => void, leave: () => bo
     deps,
     signal,
   );
-  const heading = h("h4", { class: "pw-title" });
+  const heading = h("h4", "pw-title");
   const element = h(
     "section",
-    { class: "pw-main", "aria-label": "main grid" },
-    h("div", { class: "pw-head" }, heading, ...pane.tools),
+    { class: "pw-main", label: "main grid" },
+    h("div", "pw-head", heading, ...pane.tools),
     ...pane.notes,
     pane.prediction,
     pane.grid.element,

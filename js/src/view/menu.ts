@@ -15,7 +15,7 @@ export function createMenu(
   name: string,
   signal: AbortSignal,
 ) {
-  const list = h("div", { class: "pw-popover", role: "menu", "aria-label": label, hidden: true });
+  const list = h("div", { class: "pw-popover", role: "menu", label: label, hidden: true });
   const button = h(
     "button",
     {
@@ -23,11 +23,11 @@ export function createMenu(
       "aria-haspopup": "menu",
       "aria-expanded": "false",
       title: label,
-      "data-pw": name,
+      pw: name,
     },
     text,
   );
-  const element = h("span", { class: "pw-menu" }, button, list);
+  const element = h("span", "pw-menu", button, list);
   let commands: readonly Command[] = [];
   const items = () => [...list.children] as HTMLElement[];
   const open = (shown: boolean) => {
@@ -46,9 +46,7 @@ export function createMenu(
     all[(at + by + all.length) % all.length]?.focus();
   };
   const fill = memo((names: string[][]) => {
-    list.replaceChildren(
-      ...names.map(([pw, words]) => h("button", { role: "menuitem", tabindex: -1, "data-pw": pw }, words)),
-    );
+    list.replaceChildren(...names.map(([pw, words]) => h("button", { role: "menuitem", tabindex: -1, pw: pw }, words)));
   });
   const set = (next: readonly Command[]) => {
     commands = next;

@@ -9,7 +9,7 @@ import type { GridView } from "../messages";
 import type { Setting } from "../protocol";
 import { axisOf } from "../sheets";
 import type { LabState } from "../state";
-import { settingText } from "../wording";
+import { pairText, settingText } from "../wording";
 import type { Deps } from "./deps";
 import { h, toggle } from "./dom";
 import { type Command, createMenu } from "./menu";
@@ -50,7 +50,7 @@ export function createPaneMenu(prefix: string, deps: Deps, signal: AbortSignal) 
   };
   const save = createMenu("Save ▾", "save this grid", files, `${prefix}export`, signal);
   const others = createMenu("Compare ▾", "the same under another setting", [], `${prefix}again`, signal);
-  const element = h("span", { class: "pw-pane-menu" }, others.element, save.element);
+  const element = h("span", "pw-pane-menu", others.element, save.element);
 
   return {
     element,
@@ -81,8 +81,8 @@ function otherSettings({ lab }: LabState, view: GridView): { text: string; chang
   return [
     ...free(lab.directions, view.direction).map((direction) => ({ text: `with ${direction}`, changes: { direction } })),
     ...free(lab.metrics, view.metric).map((metric) => ({ text: `with ${metric}`, changes: { metric } })),
-    ...lab.pairs.flatMap(({ label }, pair) =>
-      pair === view.pair ? [] : [{ text: `with ${label}`, changes: { pair } }],
+    ...[...(lab.every && !lab.every.reason ? [-1] : []), ...lab.pairs.keys()].flatMap((pair) =>
+      pair === view.pair ? [] : [{ text: `with ${pairText(lab, pair)}`, changes: { pair } }],
     ),
   ];
 }
@@ -100,6 +100,7 @@ function table({ view }: PaneContent, state: LabState): string {
     metric: metricLabel(state, view.metric),
     values: cells.values,
     recovery: cells.recovery,
+    significant: view.significant,
     states: Array.from(cells.state, (code) => names[code] ?? KINDS[0]),
   });
 }

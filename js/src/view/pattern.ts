@@ -40,8 +40,8 @@ export function createPattern(deps: Deps, leave: () => boolean, signal: AbortSig
   const title = h("span");
   const element = h(
     "section",
-    { class: "pw-pattern", "aria-label": "attention pattern" },
-    h("h4", { class: "pw-heading" }, title, runs.element),
+    { label: "attention pattern" },
+    h("h4", "pw-heading", title, runs.element),
     grid.element,
   );
 

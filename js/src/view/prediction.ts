@@ -10,9 +10,9 @@ import { h, hear, setText, toggle } from "./dom";
 
 export function createPrediction(signal: AbortSignal, again: () => void) {
   const text = h("span", { role: "status" });
-  const retry = h("button", { class: "pw-quiet" }, "Hide again");
+  const retry = h("button", "pw-quiet", "Hide again");
   hear(retry, "click", again, signal);
-  const element = h("p", { class: "pw-prediction", "data-pw": "prediction" }, text, retry);
+  const element = h("p", { class: "pw-prediction", pw: "prediction" }, text, retry);
 
   return {
     element,

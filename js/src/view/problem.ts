@@ -3,7 +3,7 @@ import type { Problem } from "../state";
 import { h, memo } from "./dom";
 
 export function createProblem() {
-  const element = h("div", { class: "pw-problems" });
+  const element = h("div");
   const show = memo(({ problem, line }: { problem: Problem | null; line: string | null }) => {
     element.replaceChildren(...(problem ? [banner(problem, line)] : []));
   });
@@ -17,9 +17,9 @@ export function createProblem() {
 function banner({ message, hint }: Problem, line: string | null): HTMLElement {
   return h(
     "div",
-    { class: "pw-banner", role: "alert", "data-pw": "error" },
+    { class: "pw-banner", role: "alert", pw: "error" },
     h("b", {}, message),
     hint ? ` ${hint}` : "",
-    line ? h("pre", { class: "pw-line", "data-pw": "rerun" }, line) : null,
+    line ? h("pre", { class: "pw-line", pw: "rerun" }, line) : null,
   );
 }

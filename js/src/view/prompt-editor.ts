@@ -24,26 +24,26 @@ export function createPromptEditor(actions: EditorActions, signal: AbortSignal) 
   const fields = each(field);
   const errors = each(() => h("p", { class: "pw-field-error", role: "alert", hidden: true }));
   const button = (name: string, text: string, title: string) =>
-    h("button", { "data-pw": name, title, class: name === "edit-apply" ? "pw-primary" : "" }, text);
+    h("button", { pw: name, title, class: name === "edit-apply" ? "pw-primary" : "" }, text);
   const apply = button("edit-apply", "Measure", "measure these prompts (Enter; Shift+Enter is a new line)");
   const close = button("edit-close", "Close", "go back to the prompts as they were (Escape)");
   const top = createTopTokens((run, choice) => choose(run, choice), signal);
   const line = (prompt: "clean" | "corrupted", token: "answer" | "distractor") => [
-    h("label", { class: "pw-name" }, prompt),
+    h("label", "pw-name", prompt),
     fields[prompt].element,
-    h("label", { class: "pw-role" }, token),
+    h("label", "pw-role", token),
     fields[token].element,
-    h("div", { class: "pw-field-errors" }, errors[prompt], errors[token]),
+    h("div", "pw-field-errors", errors[prompt], errors[token]),
   ];
-  const note = h("p", { class: "pw-field-errors pw-small-text pw-muted" });
+  const note = h("p", "pw-field-errors pw-small-text pw-muted");
   const element = h(
     "div",
-    { class: "pw-editor", role: "group", "aria-label": "edit the prompts", hidden: true },
+    { class: "pw-editor", role: "group", label: "edit the prompts", hidden: true },
     ...line("clean", "answer"),
     ...line("corrupted", "distractor"),
     note,
     top.element,
-    h("div", { class: "pw-editor-end" }, close, apply),
+    h("div", "pw-editor-end", close, apply),
   );
 
   /** Token ids of texts chosen from the list, by field: a text may be cut otherwise when it is typed. */

@@ -10,25 +10,29 @@ import { createTopTokens } from "./top-tokens";
 
 type PromptActions = Pick<Actions, "preview" | "setPair">;
 
+const answers = ["answer", "distractor"] as const;
+
 export function createPrompts(actions: PromptActions, signal: AbortSignal) {
-  const tokens = h("div", { class: "pw-tokens", role: "list", "aria-label": "tokens of both prompts" });
+  const tokens = h("div", { class: "pw-tokens", role: "list", label: "tokens of both prompts" });
   const roles = { answer: token("answer"), distractor: token("distractor") };
-  const values = { clean: h("b", { class: "pw-baseline" }), corrupted: h("b", { class: "pw-baseline" }) };
+  const values = { clean: h("b", "pw-baseline"), corrupted: h("b", "pw-baseline") };
   const next = createTopTokens(null, signal);
-  const edit = h("button", { class: "pw-quiet", "data-pw": "edit", title: "edit the prompts ( / )" }, "Edit");
+  const note = h("p", "pw-field-errors pw-small-text pw-muted");
+  const edit = h("button", { class: "pw-quiet", pw: "edit", title: "edit the prompts ( / )" }, "Edit");
   const line = (run: "clean" | "corrupted", role: "answer" | "distractor") => [
-    h("span", { class: "pw-role" }, role),
+    h("span", "pw-role", role),
     roles[role],
     values[run],
   ];
   const reader = h(
     "div",
-    { class: "pw-reader" },
-    h("div", { class: "pw-names" }, h("span", {}, "clean"), h("span", {}, "corrupted")),
+    "pw-reader",
+    h("div", "pw-names", h("span", {}, "clean"), h("span", {}, "corrupted")),
     tokens,
-    h("div", { class: "pw-ends" }, ...line("clean", "answer"), ...line("corrupted", "distractor")),
+    h("div", "pw-ends", ...line("clean", "answer"), ...line("corrupted", "distractor")),
     next.element,
     edit,
+    note,
   );
   let state: LabState | null = null;
   /** The request whose end closes the editor. */
@@ -52,7 +56,7 @@ export function createPrompts(actions: PromptActions, signal: AbortSignal) {
     signal,
   );
   const open = (at: FieldName) => {
-    const pair = state?.lab?.pairs[state.lab.pair];
+    const pair = shownPair(state);
     if (!editable(state) || !pair || !editor.element.hidden) return;
     editor.element.style.minHeight = `${reader.offsetHeight}px`;
     reader.hidden = true;
@@ -60,18 +64,13 @@ export function createPrompts(actions: PromptActions, signal: AbortSignal) {
   };
   hear(tokens, "click", (event) => open(clickedRun(event)), signal);
   hear(edit, "click", () => open("clean"), signal);
-  for (const role of ["answer", "distractor"] as const) hear(roles[role], "click", () => open(role), signal);
+  for (const role of answers) hear(roles[role], "click", () => open(role), signal);
 
-  const element = h(
-    "section",
-    { class: "pw-prompts", "data-pw": "prompts", "aria-label": "prompts" },
-    reader,
-    editor.element,
-  );
+  const element = h("section", { class: "pw-prompts", pw: "prompts", label: "prompts" }, reader, editor.element);
   const showTokens = memo((pair: Pair) => {
     tokens.replaceChildren(...pair.columns.map((_, at) => tokenPair(pair, at)));
-    for (const role of ["answer", "distractor"] as const) {
-      roles[role].replaceChildren(h("bdi", { class: "pw-mono" }, pair[role] ? visible(pair[role]) : "none"));
+    for (const role of answers) {
+      roles[role].replaceChildren(h("bdi", "pw-mono", pair[role] ? visible(pair[role]) : "none"));
     }
   });
   const showValues = memo(({ known, metric }: { known: Baselines | null; metric: string }) => {
@@ -89,6 +88,7 @@ export function createPrompts(actions: PromptActions, signal: AbortSignal) {
       const { pair, baselines, lab, fields, preview } = now;
       if (!pair) return;
       showTokens(pair);
+      setText(note, pair.note);
       showValues({ known: baselines, metric: lab?.metric ?? "" });
       next.show(null, baselines);
       element.classList.toggle("pw-editable", editable(now));
@@ -103,9 +103,14 @@ export function createPrompts(actions: PromptActions, signal: AbortSignal) {
   };
 }
 
+/** Of all together the first is shown. */
+function shownPair(state: LabState | null) {
+  return state?.lab?.pairs[Math.max(0, state.lab.pair)];
+}
+
 function editable(state: LabState | null): boolean {
   const lab = state?.lab;
-  return state?.link === "live" && lab?.edit === null && lab.pairs[lab.pair]?.clean != null;
+  return state?.link === "live" && lab?.edit === null && shownPair(state)?.clean != null;
 }
 
 /** The kernel has taken the prompts, and measures them, or has refused them. */
@@ -141,7 +146,7 @@ function tokenPair(pair: Pair, at: number): HTMLElement {
     {
       class: differs ? "pw-column pw-differs" : "pw-column",
       role: "listitem",
-      "aria-label": `${i ?? j}: ${words}`,
+      label: `${i ?? j}: ${words}`,
       title: `position ${i === j || j === null ? i : i === null ? j : `${i} and ${j}`}`,
     },
     one("clean", clean),

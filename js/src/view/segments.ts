@@ -16,7 +16,7 @@ export function createSegments<T extends string>(
   const buttons = segments.map(({ name, text, title }) =>
     h("button", { "data-name": name, title, "aria-pressed": "false" }, text),
   );
-  const element = h("span", { class: "pw-segments", role: "group", "aria-label": label }, ...buttons);
+  const element = h("span", { class: "pw-segments", role: "group", label: label }, ...buttons);
   buttons.forEach((button, i) => {
     hear(button, "click", () => choose((segments[i] as Segment<T>).name), signal);
   });

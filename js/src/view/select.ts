@@ -13,11 +13,11 @@ export interface SelectItem {
 
 export function createSelect(name: string, label: string, choose: (value: string) => void, signal: AbortSignal) {
   const chosen = h("b");
-  const select = h("select", { "data-pw": name, "aria-label": label });
+  const select = h("select", { pw: name, label: label });
   const element = h(
     "label",
-    { class: "pw-select" },
-    h("span", { class: "pw-select-name" }, label),
+    "pw-select",
+    h("span", "pw-select-name", label),
     chosen,
     h("i", { class: "pw-caret", "aria-hidden": "true" }),
     select,

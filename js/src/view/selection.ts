@@ -10,21 +10,21 @@ import { h, hear, memo, toggle } from "./dom";
 const MOST = 6;
 
 export function createSelection(actions: Pick<Actions, "select">, signal: AbortSignal) {
-  const clear = h("button", { class: "pw-quiet", "data-pw": "select-none" }, "Clear");
+  const clear = h("button", { class: "pw-quiet", pw: "select-none" }, "Clear");
   hear(clear, "click", () => actions.select([]), signal);
-  const body = h("div", { class: "pw-selection-body" });
+  const body = h("div");
   const title = h("b");
   const element = h(
     "section",
-    { class: "pw-card pw-selection", "data-pw": "select-effect", "aria-label": "effect of the selection" },
-    h("h4", { class: "pw-heading" }, title, clear),
+    { class: "pw-card pw-selection", pw: "select-effect", label: "effect of the selection" },
+    h("h4", "pw-heading", title, clear),
     body,
   );
   const show = memo(({ selection, tokens, hidden }: { selection: Selection; tokens: string[]; hidden: boolean }) => {
     const { cells } = selection;
     title.textContent = cells.length === 1 ? "1 cell selected" : `${cells.length} cells selected`;
     body.replaceChildren(
-      ...(hidden ? [h("p", { class: "pw-muted" }, "Hidden until you have predicted.")] : contents(selection, tokens)),
+      ...(hidden ? [h("p", "pw-muted", "Hidden until you have predicted.")] : contents(selection, tokens)),
     );
   });
 
@@ -59,25 +59,21 @@ function contents(
   return [
     h(
       "div",
-      { class: "pw-effects" },
+      "pw-effects",
       ...rows.flatMap(([name, value, style]) => [h("span", {}, name), h("span", { class: style }, number(value))]),
     ),
     h(
       "ol",
-      { class: "pw-patches" },
+      "pw-patches",
       ...items,
-      ...(cells.length > MOST ? [h("li", { class: "pw-muted" }, `and ${cells.length - MOST} more`)] : []),
+      ...(cells.length > MOST ? [h("li", "pw-muted", `and ${cells.length - MOST} more`)] : []),
     ),
-    h(
-      "p",
-      { class: "pw-muted pw-small-text" },
-      status === "cancelled" ? "Stopped before it was measured." : (explain ?? ""),
-    ),
+    h("p", "pw-muted pw-small-text", status === "cancelled" ? "Stopped before it was measured." : (explain ?? "")),
   ];
 }
 
 function effect(outcome: Outcome | undefined): HTMLElement {
-  return h("span", { class: "pw-muted" }, number(outcome?.effect));
+  return h("span", "pw-muted", number(outcome?.effect));
 }
 
 function number(value: number | null | undefined): string {

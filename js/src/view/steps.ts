@@ -6,7 +6,7 @@ import type { UiState } from "../ui";
 import { h, hear } from "./dom";
 
 export function createSteps(actions: Pick<Actions, "take" | "show">, signal: AbortSignal) {
-  const element = h("div", { class: "pw-steps", "data-pw": "steps", role: "group", "aria-label": "look closer" });
+  const element = h("div", { class: "pw-steps", pw: "steps", role: "group", label: "look closer" });
   let lines: TrailLine[] = [];
   let drawn = "";
   hear(
@@ -54,9 +54,9 @@ function line({ place, value, steps }: TrailLine, at: number): HTMLElement {
   );
   return h(
     "div",
-    { class: "pw-step-line" },
-    h("bdi", { class: "pw-step-place" }, place),
-    h("b", { class: "pw-step-value" }, value),
-    h("span", { class: "pw-step-buttons" }, ...buttons),
+    "pw-step-line",
+    h("bdi", "pw-step-place", place),
+    h("b", {}, value),
+    h("span", "pw-step-buttons", ...buttons),
   );
 }

@@ -16,17 +16,17 @@ export function createTokenField(name: string, label: string, signal: AbortSigna
     rows: 1,
     spellcheck: "false",
     autocomplete: "off",
-    "data-pw": name,
+    pw: name,
   });
   input.setAttribute("aria-label", label);
   const added = h("span", { class: "pw-added", title: "added by the tokenizer" });
   const back = h("div", { class: "pw-back", "aria-hidden": "true" });
-  const element = h("div", { class: "pw-field" }, added, h("div", { class: "pw-stack" }, back, input));
+  const element = h("div", "pw-field", added, h("div", "pw-stack", back, input));
   let [tokens, differs]: [readonly string[], ReadonlySet<number>] = [[], new Set()];
 
   const draw = () => {
     const { added: before, pieces } = cut(input.value, tokens);
-    added.replaceChildren(...before.map((token) => h("bdi", { class: "pw-token" }, visible(token))));
+    added.replaceChildren(...before.map((token) => h("bdi", "pw-token", visible(token))));
     const spans = pieces.map(({ text, token }) => h("span", { class: pieceClass(text, token, differs) }, text));
     // a text area has room for the line that a newline at its end begins
     back.replaceChildren(...spans, "\u200b");

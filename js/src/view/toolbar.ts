@@ -13,17 +13,17 @@ export function createToolbar(actions: Pick<Actions, "set" | "sweep" | "cancel" 
   const metric = createSelect("metric", "metric", (value) => actions.set({ metric: value }), signal);
   const direction = createSelect("direction", "direction", (value) => actions.set({ direction: value }), signal);
   const { progress, showBar } = createBar("progress", "cells measured");
-  const status = h("span", { class: "pw-status", "data-pw": "status" });
-  const button = (name: string, text: string, title: string) => h("button", { "data-pw": name, title }, text);
+  const status = h("span", { class: "pw-status", pw: "status" });
+  const button = (name: string, text: string, title: string) => h("button", { pw: name, title }, text);
   const teach = button("teach", "Predict first", "hide the values until a cell has been marked");
   teach.classList.add("pw-quiet");
   const run = button("run", "Run", "measure the grid again");
   const cancel = button("cancel", "Cancel", "stop, and keep the cells done");
   const element = h(
     "div",
-    { class: "pw-toolbar" },
-    h("div", { class: "pw-menus" }, pairs.element, site.element, metric.element, direction.element),
-    h("div", { class: "pw-run" }, progress, status, teach, h("span", { class: "pw-one" }, run, cancel)),
+    "pw-toolbar",
+    h("div", "pw-menus", pairs.element, site.element, metric.element, direction.element),
+    h("div", "pw-run", progress, status, teach, h("span", "pw-one", run, cancel)),
   );
 
   let main: GridView | null = null;
@@ -40,10 +40,13 @@ export function createToolbar(actions: Pick<Actions, "set" | "sweep" | "cancel" 
       if (lab) {
         const asked = { ...lab, ...(state.open.main?.method === "set" ? state.open.main.params : {}) };
         pairs.show(
-          lab.pairs.map((pair, i) => ({ name: String(i), text: pair.label })),
+          [
+            ...options(lab.every ? [lab.every] : []).map((every) => ({ ...every, name: "-1" })),
+            ...lab.pairs.map((pair, i) => ({ name: String(i), text: pair.label })),
+          ],
           String(asked.pair),
         );
-        toggle(pairs.element, lab.pairs.length > 1);
+        toggle(pairs.element, lab.pairs.length > 1 || lab.every !== null);
         site.show(options(lab.sites), asked.site);
         metric.show(options(lab.metrics), asked.metric);
         direction.show(options(lab.directions), asked.direction);
@@ -76,7 +79,7 @@ export function createBar(name: string, label: string) {
   const bar = h("i");
   const progress = h(
     "div",
-    { class: "pw-progress", role: "progressbar", "data-pw": name, "aria-label": label, "aria-valuemin": 0 },
+    { class: "pw-progress", role: "progressbar", pw: name, label: label, "aria-valuemin": 0 },
     bar,
   );
   return {

@@ -5,7 +5,7 @@ import type { Hover } from "./grid";
 const OFFSET = 14;
 
 export function createTooltip(root: HTMLElement, signal: AbortSignal) {
-  const element = h("div", { class: "pw-tooltip", "data-pw": "tooltip", "aria-hidden": "true", hidden: true });
+  const element = h("div", { class: "pw-tooltip", pw: "tooltip", "aria-hidden": "true", hidden: true });
   let wanted: Hover = null;
   let frame = 0;
   signal.addEventListener("abort", () => cancelAnimationFrame(frame), { once: true });
@@ -16,7 +16,7 @@ export function createTooltip(root: HTMLElement, signal: AbortSignal) {
     if (!wanted) return;
     const { tip, x, y } = wanted;
     element.replaceChildren(
-      h("bdi", { class: "pw-tooltip-place" }, tip.place),
+      h("bdi", "pw-tooltip-place", tip.place),
       ...tip.numbers.flatMap(([name, value]) => [h("span", {}, name), h("b", {}, value)]),
       h("span", { class: "pw-tooltip-state", hidden: tip.note === "" }, tip.note),
     );

@@ -9,7 +9,7 @@ export type TopChoice = { text: string; probability: number; id: number | null }
 
 /** With `choose`, tokens can be clicked. */
 export function createTopTokens(choose: ((run: Run, choice: TopChoice) => void) | null, signal: AbortSignal) {
-  const element = h("div", { class: "pw-next", "data-pw": choose ? "top-tokens" : "next-tokens" });
+  const element = h("div", { class: "pw-next", pw: choose ? "top-tokens" : "next-tokens" });
   const choices = new Map<Element, [Run, TopChoice]>();
   if (choose) {
     // the field that is edited keeps the focus
@@ -27,10 +27,7 @@ export function createTopTokens(choose: ((run: Run, choice: TopChoice) => void) 
 
   const line = (run: Run, tokens: TopChoice[]) => {
     const items = tokens.map((token) => {
-      const parts = [
-        h("bdi", { class: "pw-mono" }, visible(token.text)),
-        h("span", { class: "pw-muted" }, percent(token.probability)),
-      ];
+      const parts = [h("bdi", "pw-mono", visible(token.text)), h("span", "pw-muted", percent(token.probability))];
       const style = `--p:${token.probability}`;
       const item = choose
         ? h("button", { class: "pw-chip", style }, ...parts)
@@ -40,8 +37,8 @@ export function createTopTokens(choose: ((run: Run, choice: TopChoice) => void) 
     });
     const label = `likeliest next tokens, ${run}`;
     return [
-      h("span", { class: "pw-muted pw-next-name" }, `${run} →`),
-      h("ol", { class: "pw-top", "aria-label": label, title: `the ${run} prompt's likeliest next tokens` }, ...items),
+      h("span", "pw-muted", `${run} →`),
+      h("ol", { class: "pw-top", label: label, title: `the ${run} prompt's likeliest next tokens` }, ...items),
     ];
   };
   const show = memo((runs: Record<Run, TopChoice[]>) => {
