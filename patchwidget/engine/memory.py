@@ -32,6 +32,16 @@ def bytes_per_row(model: Model, length: int) -> int:
     return item * (widths + 4 * model.d_model) + scores + keys
 
 
+def bytes_of_recording(model: Model, length: int) -> int:
+    """What a recorded run of a prompt of this length holds at most: residual stream, heads, keys, values, and one more site."""
+    if not model.has_blocks:
+        return bytes_per_row(model, length) * length
+    attention = (2 * model.n_heads + 2 * model.n_kv_heads) * model.d_head
+    hidden = max(max(weight.shape[-2:]) for weight in model.anatomy.blocks[-1].module.parameters() if weight.ndim > 1)
+    widest = max(hidden, model.n_heads * length)  # neurons, or patterns
+    return model.dtype.itemsize * length * model.n_layers * (model.d_model + attention + widest)
+
+
 def _copies(model: Model, weight: Tensor) -> int:
     """How often a row passes a weight: experts [experts, in, out] each get a copy of the rows that are sent to them."""
     config = model.hf.config.get_text_config()  # type: ignore[union-attr,operator]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from patchwidget.engine.hooked import HookedExecutor
 from patchwidget.engine.measure import Measure
-from patchwidget.engine.memory import bytes_per_row, free_memory, rows_within, size_of
+from patchwidget.engine.memory import bytes_of_recording, bytes_per_row, free_memory, rows_within, size_of
 from patchwidget.engine.packed import PackedExecutor
 from patchwidget.engine.readout import read_logits
 from patchwidget.engine.recording import Recording, record_together
@@ -27,6 +27,7 @@ from .prompts import PromptPair, TokenPair, tokenize_pair
 
 _FREE_SITES = ("resid_pre", "resid_post")  # every recording holds these
 
+_PAIRS_AT_ONCE = 256  # as many short prompts as fill a pass
 _RECORDINGS_KEPT = 32  # two for each pair: those of a long list of pairs would fill the memory
 
 
@@ -122,7 +123,7 @@ class Runs:
                 self._record(pair, [run], needed) if self._are_unlike(pair) else self._record(pair, ["clean", "corrupted"], needed)
                 have = self._recordings[run, pair]
             self._recordings[run, pair] = self._recordings.pop((run, pair))  # the one used last goes last
-            while len(self._recordings) > _RECORDINGS_KEPT:
+            while len(self._recordings) > min(_RECORDINGS_KEPT, 2 * self.pairs_at_once):
                 self._recordings.pop(next(iter(self._recordings)))
         return have
 
@@ -195,6 +196,15 @@ class Runs:
             return HookedExecutor(self.model, [getattr(self.pairs[i], self.base) for i in chosen], measures, self._rows_at_once(chosen))
         bases = [self.recording(self.base, pair=i) for i in chosen]
         return PackedExecutor(self.model, bases, measures, self._rows_at_once(chosen))
+
+    @cached_property
+    def pairs_at_once(self) -> int:
+        """How many pairs may be worked on together: their recordings, and the cells made of them, take an eighth of what is free, or half of
+        `max_memory`."""
+        room = free_memory(self.model.device) // 8 if self.max_memory is None else self.max_memory // 2
+        longest = max(self.pairs[pair].length_of(run) for pair in range(len(self.pairs)) for run in ("clean", "corrupted"))
+        pair = 4 * bytes_of_recording(self.model, longest)  # two runs, what is taken from them, and what the pairs before still hold
+        return max(1, min(_PAIRS_AT_ONCE, room // pair))
 
     def _rows_at_once(self, pairs: Sequence[int]) -> int:
         """How many rows may travel together within `max_memory`, or within a quarter of what is free."""

@@ -125,7 +125,7 @@ class Sweep:
         """A few pairs at a time: their recordings and cells are in memory, and not those of a long list of pairs."""
         cells, n_pairs = iter(self._make_cells()), len(self.runs.pairs)
         per_pair = self.total // n_pairs
-        at_once = max(1, CELLS_AT_ONCE // max(1, per_pair))
+        at_once = max(1, min(CELLS_AT_ONCE // max(1, per_pair), self.runs.pairs_at_once))
         for first in range(0, n_pairs, at_once):
             pairs = list(range(first, min(first + at_once, n_pairs)))
             made = list(enumerate(islice(cells, len(pairs) * per_pair), first * per_pair))

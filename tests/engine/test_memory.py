@@ -8,8 +8,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import patchwidget as pw
+from patchwidget.engine.memory import size_of
 from patchwidget.engine.packed import PackedExecutor
-from tests.zoo import telling_pair, tiny_experiment, tiny_model
+from tests.zoo import CLEAN, telling_pair, tiny_experiment, tiny_model
 
 
 def test_a_walk_that_does_not_fit_is_halved(monkeypatch):
@@ -94,3 +95,42 @@ def test_a_size_that_is_none(size):
     model = tiny_model()
     with pytest.raises(pw.PatchError, match="is not a size"):
         pw.Experiment(model, telling_pair(model), max_memory=size)
+
+
+def test_a_long_list_of_pairs_is_worked_on_a_few_at_a_time(monkeypatch):
+    """One cell for each pair, which by their number would all go together: the recordings of only a few of them are held."""
+    together, make = [], PackedExecutor.__init__
+
+    def counting(self, model, bases, *rest):
+        together.append(len(bases))
+        make(self, model, bases, *rest)
+
+    monkeypatch.setattr(PackedExecutor, "__init__", counting)
+    model = tiny_model()
+    pairs = [telling_pair(model, [*CLEAN[:8], k], [*CLEAN[:3], 40 + k, *CLEAN[4:8], k]) for k in range(1, 11)]
+    results = []
+    for allowed in (None, 600_000):
+        together.clear()
+        experiment = pw.Experiment(model, pairs, max_memory=allowed)
+        results.append(experiment.sweep("mlp_post", layers=[list(range(4))], neurons=[list(range(64))], positions="all", progress=False))
+        assert max(together) == min(10, experiment.pairs_at_once)
+        assert sum(together) == 10
+    assert 1 < max(together) < 10
+    assert size_of(experiment._recordings.values()) < 600_000
+    assert results[1].ok
+    np.testing.assert_allclose(results[1].values, results[0].values, atol=1e-4)
+
+
+def test_without_a_limit_it_is_by_what_is_free(monkeypatch):
+    from patchwidget.experiments import runs
+
+    model = tiny_model()
+    pair = telling_pair(model)
+    most = []
+    for free in (10**10, 10**8, 10**6):
+        monkeypatch.setattr(runs, "free_memory", lambda device, free=free: free)
+        experiment = pw.Experiment(model, [pair] * 3)
+        most.append((experiment.pairs_at_once, experiment.make_executor("packed").max_rows))
+    assert most == sorted(most, reverse=True)
+    assert most[0][0] > most[1][0] > most[2][0] >= 1
+    assert most[0][1] > most[2][1]
