@@ -1,8 +1,10 @@
-"""Frames of the panel while one hovers and pans: `python -m benchmarks.frontend`.
+"""Frames of the panels while one hovers, pans and drags: `python -m benchmarks.frontend`.
 
-The development page of js/ with a made-up kernel, in a real Chromium: a grid of 48 layers x 512 tokens and a list of
-16,384 neurons. The pointer and the wheel are driven as fast as the browser takes them for some seconds, while the page
-counts its frames. `idle` counts them with nothing going on: more than that no page can have on the machine at hand.
+The development pages of js/ with a made-up kernel, in a real Chromium: a grid of 48 layers x 512 tokens, a list of
+16,384 neurons, and the strength slider of the steering panel, which is dragged through 100 of its steps to and fro. The
+pointer and the wheel are driven as fast as the browser takes them for some seconds, while the page counts its frames.
+`idle` counts them with nothing going on: more than that no page can have on the machine at hand. Of the drag it is also
+told in how many frames the bars were drawn anew, and how many messages went to the kernel: none.
 """
 
 import os
@@ -59,6 +61,8 @@ def main() -> None:
             neurons = page.locator('[data-pw="detail-grid"]')
             report("16,384 neurons, hovering", page, hovering(page, neurons))
             report("16,384 neurons, panning", page, panning(page, neurons, sideways=False), lambda: neurons.get_attribute("data-y0"))
+            page.goto(f"http://127.0.0.1:{port}/steer.html")
+            drag_the_strength(page)
             browser.close()
     finally:
         server.terminate()
@@ -83,6 +87,31 @@ def report(name: str, page: Page, act: Callable[[int], None], moved: Callable[[]
     print(f"{name:34}{rate:9.1f}{gaps[len(gaps) // 2]:11.1f}{gaps[int(0.95 * len(gaps))]:9.1f}{late:6} of {len(gaps)}")
 
 
+def drag_the_strength(page: Page) -> None:
+    """The steering panel: the slider's thumb is held and moved a step at a time."""
+    page.wait_for_function("document.querySelector('[data-pw=\"text-steered\"]')?.dataset.status === 'done'")
+    page.wait_for_timeout(7000)  # a page says hello for some seconds
+    slider, bars = page.locator('[data-pw="strength"]').first, page.locator('[data-pw="next-tokens"]')
+    left, top, width, height = box_of(slider)
+    step_width = (width - 14) / 200  # half a thumb is outside at either end
+    at_zero, across = left + width / 2, top + height / 2
+
+    def drag(step: int) -> None:
+        page.mouse.move(at_zero + step_width * (abs(step % 200 - 100) - 50), across)
+
+    drag(50)
+    page.mouse.down()
+    drag(51)
+    sent, drawn = page.evaluate("sent.length"), int(bars.get_attribute("data-frames") or 0)
+    report("strength slider, dragging", page, drag, lambda: slider.get_attribute("data-strength"))
+    drawn = int(bars.get_attribute("data-frames") or 0) - drawn
+    messages = page.evaluate("sent.length") - sent
+    page.mouse.up()
+    print(f"{'':34}bars drawn anew {drawn} times, {messages} messages to the kernel")
+    if messages:
+        raise RuntimeError("Dragging the strength asked something of the kernel.")
+
+
 def hovering(page: Page, grid: Locator) -> Callable[[int], None]:
     """Goes to and fro over the cells in sight."""
     left, top, width, height = area(grid)
@@ -102,7 +131,11 @@ def panning(page: Page, grid: Locator, *, sideways: bool) -> Callable[[int], Non
 
 def area(grid: Locator) -> tuple[float, float, float, float]:
     """The cells in sight: left, top, width, height."""
-    box = grid.locator(".pw-cells").bounding_box()
+    return box_of(grid.locator(".pw-cells"))
+
+
+def box_of(place: Locator) -> tuple[float, float, float, float]:
+    box = place.bounding_box()
     assert box is not None
     return box["x"], box["y"], box["width"], box["height"]
 

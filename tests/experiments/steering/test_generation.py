@@ -7,6 +7,7 @@ import torch
 
 import patchwidget as pw
 from patchwidget import ModelError, PromptError, Steer, SteeringVector
+from patchwidget.experiments.steering.generation import Generation
 from tests.engine.test_isolation import traces_of
 from tests.experiments.steering.test_vector import _logits_with
 from tests.zoo import tiny_model, tiny_module
@@ -69,13 +70,40 @@ def test_without_steering_it_is_transformers_own_text(default_model):
 
 
 def test_steering_on_the_default_model_with_and_without_cache_and_padding(default_model, mood):
+    """Every position rule at once, each with a direction of its own: one wrong position in any of them changes the text."""
     before = traces_of(default_model.hf)
-    prompts, steer = [PROMPT, "The food", "I think that the new"], Steer(mood, 1.5)
-    together = [made.tokens for made in default_model.generate(prompts, steer, max_new_tokens=6)]
-    alone = [default_model.generate(prompt, steer, max_new_tokens=6, use_cache=False).tokens for prompt in prompts]
-    assert together == alone
-    assert together != [made.tokens for made in default_model.generate(prompts, max_new_tokens=6)]
+    prompts = [PROMPT, "The food", "I think that the new"]
+    noise = torch.Generator().manual_seed(0)
+    steers = [Steer(mood, 1.5)]
+    for rule in ("prompt", "generated", "first 2", (1, 9), (-1, None)):
+        direction = SteeringVector({15: torch.randn(576, generator=noise)}, residual_norms=mood.residual_norms)
+        steers.append(Steer(direction, 0.25, positions=rule, unit="residual norm"))
+    uncached = [default_model.generate(prompt, steers, max_new_tokens=6, use_cache=False).tokens for prompt in prompts]
+    assert [made.tokens for made in default_model.generate(prompts, steers, max_new_tokens=6)] == uncached
+    assert default_model.generate(prompts[0], steers, max_new_tokens=6).tokens == uncached[0]
+    for left_out in range(len(steers)):
+        fewer = [*steers[:left_out], *steers[left_out + 1 :]]
+        assert not torch.allclose(after(default_model, steers), after(default_model, fewer), atol=0.02), steers[left_out].positions
     assert traces_of(default_model.hf) == before
+
+
+def after(model: pw.Model, steers: list[Steer]) -> torch.Tensor:
+    """Log-probabilities of five fixed tokens after the prompt, under steering."""
+    return torch.from_numpy(Generation(model, model.encode(PROMPT), [260] * 5, tuple(steers)).logprobs)
+
+
+def test_a_vector_of_the_default_model_is_what_its_formula_says_and_files_keep_it(default_model, mood, tmp_path):
+    tokens = [default_model.encode(text) for text in ("I love it, it is wonderful", "I hate it, it is terrible")]
+    with torch.no_grad():
+        ends = [default_model.hf(torch.tensor([ids]), output_hidden_states=True).hidden_states[16][0, -1] for ids in tokens]
+    assert torch.allclose(mood[15], ends[0] - ends[1], atol=1e-3)
+    expected = default_model.logits(PROMPT, mood)
+    for name in ("mood.safetensors", "mood.gguf"):
+        mood.save(tmp_path / name)
+        back = SteeringVector.load(tmp_path / name)
+        assert torch.equal(back[15], mood[15])
+        assert back.provenance == mood.provenance
+        assert torch.allclose(default_model.logits(PROMPT, back), expected, atol=1e-4)  # and nobody is warned of other weights
 
 
 def test_a_conversation_goes_through_the_chat_template(default_model):

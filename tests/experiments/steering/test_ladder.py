@@ -62,7 +62,7 @@ def test_models_that_can_not_be_packed_take_forwards(name):
 def test_every_site_and_operator(site, operator, executor):
     model = tiny_model("llama")
     steer = Steer(vector_for(model, site, layers=(1, 3)), positions=(3, -1), operator=operator)
-    check(model, CLEAN, [steer], model.ladder(CLEAN, steer, STRENGTHS, executor=executor))
+    check(model, CLEAN, [steer], model.ladder(CLEAN, steer, [-2.0, 0.0, 0.3], executor=executor))
 
 
 @pytest.mark.parametrize("executor", ["packed", "hooked"])
