@@ -69,14 +69,16 @@ def test_corrections_are_those_of_statsmodels(method):
 
 def test_nothing_is_found_where_nothing_is():
     """Under a true null a false discovery is any discovery: in 200 grids of 40 cells it happens in no more than alpha of them."""
-    random = np.random.default_rng(0)
-    for method in ("fdr_bh", "holm"):
-        false = 0
-        for _ in range(200):
-            shared = random.normal(0, 1, (16, 1, 1))  # cells of one grid are measured on the same prompts
-            grid = planted(0.6 * shared + random.standard_t(4, (16, 4, 10)))
-            false += bool(grid.significant(alpha=0.05, method=method, resamples=2000).any())
-        assert false / 200 <= 0.05, method
+    random, n_pairs, n_grids = np.random.default_rng(0), 16, 200
+    shared = random.normal(0, 1, (n_grids, n_pairs, 1))  # cells of one grid are measured on the same prompts
+    grids = 0.6 * shared + random.standard_t(4, (n_grids, n_pairs, 40))
+    p, _ = sign_flip_p(np.concatenate(grids, axis=1), resamples=2000)  # the same flips for all of them
+    for method in ("fdr_bh", "fdr_by", "bonferroni"):  # Holm's first step is Bonferroni's
+        false = sum(bool((corrected(of_grid, method) <= 0.05).any()) for of_grid in p.reshape(n_grids, 40))
+        assert false / n_grids <= 0.05, method
+    assert 0.03 < (p <= 0.05).mean() < 0.07  # without the correction, as often as alpha says
+    for grid in grids[:3]:  # and asked as one asks
+        assert not planted(grid.reshape(n_pairs, 4, 10)).significant(resamples=2000).any()
 
 
 def test_an_effect_that_is_there_is_found():
