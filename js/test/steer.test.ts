@@ -274,6 +274,23 @@ describe("the panel", () => {
     expect(requests()).toHaveLength(1);
   });
 
+  it("shows the text that is written while dragging, until the slider moves on", async () => {
+    start();
+    await receive("hello");
+    part("follow").click();
+    await slide(10);
+    expect(part("text-steered").dataset.status).toBe("old");
+    await receive("panel", (json) => {
+      json.id = requests().at(-1)?.id;
+      json.panel.rows[0].strength = strengthAt(10, 5);
+    });
+    await receive("text_begins");
+    await receive("text");
+    expect(part("text-steered").dataset.status).toBe("writing");
+    await slide(12);
+    expect(part("text-steered").dataset.status).toBe("old");
+  });
+
   it("says under the field what is wrong with it", async () => {
     start();
     await receive("hello");

@@ -196,6 +196,38 @@ def test_releasing_writes_and_grabbing_again_stops_it(steering):
     assert all(not error.is_visible() for error in panel.part("error").all())
 
 
+def test_text_while_dragging_marks_and_code(steering):
+    panel = SteerPanel(steering.page)
+    panel.part("follow").check()
+    x, y, width = panel.grab()
+    steering.page.evaluate("() => { window.testSent = []; }")
+    steering.page.mouse.move(x + width / 10, y, steps=3)
+    panel.wait_until_writing()  # the mouse is still down
+    assert "request" in steering.page.evaluate("window.testSent")
+    steering.page.mouse.up()
+    panel.part("follow").uncheck()
+    panel.wait_until_written()
+    expect(panel.part("text-steered").locator("mark").first).to_be_visible()
+    expect(panel.part("text-base").locator("mark")).to_have_count(0)
+    panel.part("code").click()
+    expect(panel.part("status")).to_have_text("Code copied")
+
+
+def test_a_vector_from_two_boxes(steering):
+    panel = SteerPanel(steering.page)
+    panel.part("making").click()
+    panel.part("positive").fill("I am talking about weddings\nThe wedding is today")
+    panel.part("negative").fill("I am talking about taxes\nThe deadline is today")
+    panel.part("make-apply").click()
+    expect(panel.part("row")).to_have_count(2, timeout=60_000)
+    expect(panel.part("vector").nth(1)).to_have_value(re.compile("v"))
+    panel.wait_until_written()
+    panel.part("remove").nth(1).click()
+    expect(panel.part("row")).to_have_count(1)
+    panel.part("making").click()
+    panel.wait_until_written()
+
+
 def test_the_same_while_another_cell_runs(steering):
     panel = SteerPanel(steering.page)
     steering.start(2)

@@ -197,7 +197,9 @@ export function mountPanel(host: HTMLElement, store: Store<SteerState>, actions:
     const fits = row !== null && ladder !== null && ladder.key === row.ladder;
     next.show(ladder, strength, !fits);
     curve.show(ladder, strength, !fits);
-    texts.show(state, ladder, strength, ui.state.drag !== null || asking(state, "row") !== null);
+    // text that is written while dragging is of where the slider is
+    const moved = ui.state.drag !== null && strength !== row?.strength;
+    texts.show(state, ladder, strength, moved || asking(state, "row") !== null);
     setText(status, statusText(state, row?.on === true && !fits));
   };
   const soon = eachFrame(show, signal);
