@@ -8,6 +8,7 @@ from patchwidget.errors import PatchError
 from . import protocol
 from .bench import EVERY, Bench, Setting
 from .catalog import DIRECTIONS, describe_metrics
+from .explain import over_pairs
 from .protocol import Message
 
 logger = logging.getLogger("patchwidget")
@@ -51,7 +52,7 @@ def describe_every(bench: Bench) -> Message | None:
     """All pairs together, for the menu; None where there is one pair to choose from."""
     if bench.together < 2 and bench.first != EVERY:
         return None
-    label = f"mean of {bench.together} pairs" if bench.together > 1 else "a set of 1 pair"
+    label = over_pairs(bench.together)
     return {"name": label, "label": label, "text": "What holds over all the pairs.", "reason": bench.why_not_together}
 
 
@@ -59,7 +60,7 @@ def note_on_pairs(bench: Bench, setting: Setting) -> str:
     """What is to be said beside the prompts: of several pairs the first is shown."""
     if setting.pair != EVERY:
         return ""
-    return f"The first of {bench.together} pairs; the grids are of all of them. {bench.left_out}".strip()
+    return f"The first of {bench.together} pairs is shown; the grids are the mean of all. {bench.left_out}".strip()
 
 
 def describe_pair(pair: Any) -> Message:

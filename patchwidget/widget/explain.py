@@ -47,10 +47,15 @@ def explain_grid(site: str, where: str, experiment: Any) -> str:
     )
 
 
+def over_pairs(n: int) -> str:
+    """What a grid over so many pairs shows."""
+    return f"mean of {n} pair{'s' if n > 1 else ''}"
+
+
 def explain_mean(experiment: Any) -> str:
     """Of a grid over several pairs: what is added up, what an outline says."""
     return (
-        f"The grid is the mean over {len(experiment.pairs)} pairs: where the mean {metric_label(experiment.metric_name)} of the patched runs lies "
+        f"The grid is the {over_pairs(len(experiment.pairs))}: where the mean {metric_label(experiment.metric_name)} of the patched runs lies "
         "between the means of both runs. Until all pairs are in, it is the mean of those done, and marked as an estimate. What is outlined moves "
         "the metric beyond chance: in a paired permutation test that flips the sign of each pair's change, with about 5 % of the outlined cells "
         "expected to be there by chance all the same (Benjamini-Hochberg)."

@@ -55,6 +55,8 @@ class Findings(Standing):
     def know_significant(self, view: GridView, significant: np.ndarray | None, outlined: str) -> None:
         """Which cells of a mean over pairs are not by chance, in the order of its one sweep."""
         with self._lock:
+            if not view.live:
+                return
             view.outlined = outlined
             if significant is not None:
                 view.significant = np.zeros(view.total, np.uint8)

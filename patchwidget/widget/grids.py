@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .bench import Setting
-from .explain import explain_grid
+from .explain import explain_grid, over_pairs
 from .places import axis_of, token_labels
 from .protocol import Message
 from .steps import Steps
@@ -56,7 +56,7 @@ def swept_grid(
     return GridView(
         id=view,
         question=canonical(method, params, setting),
-        title=f"{title}, mean of {pairs} pairs" if pairs else title,
+        title=f"{title}, {over_pairs(pairs)}" if pairs else title,
         crumb=crumb,
         explain=explain_grid(site, words, experiment),
         code=sweep.layout.info["code"],

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from IPython.display import display, publish_display_data
 
-from .views import ESTIMATE, EXACT, Axis, GridView
+from patchwidget.experiments.result import ESTIMATE, EXACT
+
+from .views import Axis, GridView
 
 CELL, LARGEST = 18, 640  # pixels
 _FONT = "system-ui, sans-serif"

@@ -8,11 +8,12 @@ import numpy as np
 
 from patchwidget.errors import SiteError
 from patchwidget.experiments.patches import Patch
+from patchwidget.experiments.result import EXACT
 
 from .bench import Setting
 from .explain import explain_selection
 from .protocol import Message
-from .views import EXACT, GridView
+from .views import GridView
 
 _COORDINATES = ("layer", "pos", "head", "neuron", "src_pos")
 Measured = tuple[float, float]  # the metric, and recovery

@@ -138,8 +138,8 @@ class Session(Findings):
         every = self._tree.answering(replace(view.question, setting=replace(setting, pair=EVERY)))
         if not isinstance(every, GridView) or every.result is None or every.axes != view.axes:
             return
-        tokens = getattr(self.bench.experiment(setting).pair, f"{self.bench.experiment(setting).base}_tokens")
-        mine = pair_of(every.result, setting.pair, view.code, tokens)
+        experiment = self.bench.experiment(setting)
+        mine = pair_of(every.result, setting.pair, view.code, getattr(experiment.pair, f"{experiment.base}_tokens"))
         if np.isin(mine.state, FINAL).all():
             view.absorb(mine, view.work[0].places)
             view.result = mine

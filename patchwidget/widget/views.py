@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from patchwidget.experiments.result import EXACT, NOT_MEASURABLE, PENDING
+
 from .bench import Setting
 from .means import TOLD_LATER, mean_so_far
 from .protocol import Message
 from .work import Work
 
-PENDING, EXACT, ESTIMATE = 0, 1, 2
-FINAL = (EXACT, 3)
+FINAL = (EXACT, NOT_MEASURABLE)
 _COORDINATE = {"kv_head": "head", "dest_pos": "pos"}
 
 

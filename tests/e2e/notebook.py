@@ -133,6 +133,7 @@ class Notebook:
         """`theme`: "Light" or "Dark"."""
         self.command("apputils:change-theme", {"theme": f"JupyterLab {theme}"})
         self.page.wait_for_function("name => document.body.dataset.jpThemeName === name", arg=f"JupyterLab {theme}")
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")
 
     def messages(self) -> set[str]:
         """The console's messages without what differs from one run to the next: hosts, identifiers, numbers."""

@@ -67,17 +67,21 @@ def labels(panel, col: int, rows: int) -> list[str]:
     return found
 
 
+def roles_of(notebook) -> list[str]:
+    return json.loads(notebook.ask("json.dumps(list(lab.result.values.role.values))")[1:-1])
+
+
 def test_the_mean_and_its_outline_are_those_of_a_script(notebook, panel):
     notebook.run(2)
     expected = json.loads(notebook.ask("json.dumps(expected)")[1:-1])
     assert 5 < sum(map(sum, expected["significant"])) < 115
-    for col, role in enumerate(notebook_roles(notebook)):
+    for col, role in enumerate(roles_of(notebook)):
         for layer, said in enumerate(labels(panel, col, 30)):
             recovery = f"{expected['recovery'][col][layer]:.2f}".replace("-", "−").replace("−0.00", "0.00")
             assert said.startswith(f"layer {layer}, role {role}, recovery {recovery}, logit difference")
             assert said.endswith(", significant") == expected["significant"][col][layer]
     expect(panel.part("legend")).to_contain_text("outlined: significant at 0.05 (Benjamini-Hochberg over 120 cells)")
-    expect(panel.part("explain").first).to_contain_text(f"mean over {PAIRS} pairs")
+    expect(panel.part("explain").first).to_contain_text(f"mean of {PAIRS} pairs")
     assert notebook.ask("lab.result.values.dims") == "('pair', 'layer', 'role')"
     assert notebook.ask("bool((lab.result.significant() == result.significant()).all())") == "True"
     panel.cell(panel.grid).blur()
@@ -86,15 +90,11 @@ def test_the_mean_and_its_outline_are_those_of_a_script(notebook, panel):
         notebook.screenshot(f"set-{theme.lower()}", panel.root)
 
 
-def notebook_roles(notebook) -> list[str]:
-    return json.loads(notebook.ask("json.dumps(list(lab.result.values.role.values))")[1:-1])
-
-
 def test_heads_at_a_role_are_means_too(notebook, panel):
-    panel.click(panel.grid, row=20, col=notebook_roles(notebook).index("END"))
+    panel.click(panel.grid, row=20, col=roles_of(notebook).index("END"))
     expect(panel.heads).to_have_attribute("aria-label", f"Heads at END, mean of {PAIRS} pairs")
     panel.wait_for_detail()
-    expect(panel.part("detail-legend")).to_contain_text("outlined: significant at 0.05")
+    expect(panel.part("detail-legend")).to_contain_text("significant at 0.05 (Benjamini-Hochberg over 270 cells)")
     panel.click(panel.heads, row=23, col=3)
     step = panel.part("steps").get_by_role("button", name="attention", exact=True)
     expect(step).to_have_attribute("aria-disabled", "true")
@@ -113,7 +113,7 @@ def test_a_pair_is_shown_by_itself_without_computing_it_again(notebook, panel):
     assert notebook.ask("ran") == "[]"
     assert notebook.ask("lab.result.values.dims") == "('layer', 'head')"
     expect(panel.part("legend")).not_to_contain_text("significant")
-    alone = "pw.Experiment(model, pairs[%d]).sweep('z', positions='all', progress=False)" % CHOSEN
+    alone = f"pw.Experiment(model, pairs[{CHOSEN}]).sweep('z', positions='all', progress=False)"
     assert float(notebook.ask(f"float(abs({alone}.values - lab.result.values).max())")) < 1e-4
     notebook.screenshot("set-one-pair", panel.root)
 

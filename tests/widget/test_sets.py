@@ -98,7 +98,7 @@ def test_a_set_begins_with_its_mean_and_outlines_what_is_significant(open_set, s
     np.testing.assert_array_equal(page.main["significant"], expected.to_numpy().ravel())
     assert page.main["outlined"] == "outlined: significant at 0.05 (Benjamini-Hochberg over 24 cells)"
     assert page.main["title"] == "Recovery by layer and token, mean of 12 pairs"
-    assert "mean over 12 pairs" in page.main["explain"]
+    assert "mean of 12 pairs" in page.main["explain"]
     assert page.main["checks"]
     assert lab.result.values.dims == ("pair", "layer", "pos")
     xr.testing.assert_equal(lab.result.significant(), expected)
@@ -119,7 +119,7 @@ def test_the_menu_has_the_mean_and_the_page_is_told_whose_prompts_it_sees(open_s
     }
     assert len(page.lab_state["pairs"]) == 12
     told = page.messages[-1]["pair"] if "pair" in page.messages[-1] else next(m for m in reversed(page.messages) if "lab" in m)["pair"]
-    assert told["note"] == "The first of 12 pairs; the grids are of all of them."
+    assert told["note"] == "The first of 12 pairs is shown; the grids are the mean of all."
 
 
 def partial(known):
@@ -296,6 +296,7 @@ def test_too_few_pairs_to_tell_are_told_so(open_set, small, pairs):
     assert "4 pairs give p-values of 0.12 at the least" in page.main["outlined"]
     _, page = open_set(small[0], pairs[:1])
     assert (page.main["pairs"], page.main["significant"]) == (1, None)
+    assert page.main["title"].endswith("mean of 1 pair")
     assert "one pair only" in page.main["outlined"]
 
 

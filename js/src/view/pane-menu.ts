@@ -76,12 +76,14 @@ export function createPaneMenu(prefix: string, deps: Deps, signal: AbortSignal) 
 /** The same question with one thing changed. */
 function otherSettings({ lab }: LabState, view: GridView): { text: string; changes: Partial<Setting> }[] {
   if (!lab) return [];
+  // of these there is no mean
+  const together = lab.every?.reason === null && !["parts", "paths"].includes(view.question.method);
   const free = (list: { name: string; reason: string | null }[], now: string) =>
     list.filter(({ name, reason }) => name !== now && reason === null).map(({ name }) => name);
   return [
     ...free(lab.directions, view.direction).map((direction) => ({ text: `with ${direction}`, changes: { direction } })),
     ...free(lab.metrics, view.metric).map((metric) => ({ text: `with ${metric}`, changes: { metric } })),
-    ...[...(lab.every && !lab.every.reason ? [-1] : []), ...lab.pairs.keys()].flatMap((pair) =>
+    ...[...(together ? [-1] : []), ...lab.pairs.keys()].flatMap((pair) =>
       pair === view.pair ? [] : [{ text: `with ${pairText(lab, pair)}`, changes: { pair } }],
     ),
   ];

@@ -15,6 +15,8 @@ export type FieldName = "clean" | "corrupted" | "answer" | "distractor";
 const PAUSE_MS = 250;
 const names: FieldName[] = ["clean", "corrupted", "answer", "distractor"];
 
+const isToken = (name: FieldName): name is "answer" | "distractor" => name === "answer" || name === "distractor";
+
 function each<T>(make: (name: FieldName) => T): Record<FieldName, T> {
   return Object.fromEntries(names.map((name) => [name, make(name)])) as Record<FieldName, T>;
 }
@@ -83,14 +85,14 @@ export function createPromptEditor(actions: EditorActions, signal: AbortSignal) 
       () => {
         clearTimeout(timer);
         timer = setTimeout(ask, PAUSE_MS);
-        if (name === "answer" || name === "distractor") fields[name].show([input.value], new Set());
+        if (isToken(name)) fields[name].show([input.value], new Set());
       },
       signal,
     );
     hear(input, "focus", () => focused(name), signal);
   }
   const focused = (name: FieldName) => {
-    role = name === "answer" || name === "distractor" ? name : null;
+    role = isToken(name) ? name : null;
     top.choosing(role);
   };
   hear(
@@ -117,7 +119,7 @@ export function createPromptEditor(actions: EditorActions, signal: AbortSignal) 
     open(pair: Lab["pairs"][number], at: FieldName): void {
       for (const name of names) {
         fields[name].input.value = pair[name] ?? "";
-        fields[name].show(name === "answer" || name === "distractor" ? [pair[name] ?? ""] : [], new Set());
+        fields[name].show(isToken(name) ? [pair[name] ?? ""] : [], new Set());
       }
       element.hidden = false;
       const { input } = fields[at];
