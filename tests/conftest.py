@@ -1,14 +1,15 @@
-"""What holds in every test: shapes and types are checked at run time, and nothing is fetched from a hub."""
+"""What holds in every test: types are checked at run time, and nothing is fetched from a hub."""
 
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
-from jaxtyping import install_import_hook
+from beartype import BeartypeConf
+from beartype.claw import beartype_package
 
 # before the first import of the package: it checks the annotations of what it imports from here on
-install_import_hook("patchwidget", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+beartype_package("patchwidget", conf=BeartypeConf(is_pep484_tower=True))
 
 
 @pytest.fixture(scope="session")

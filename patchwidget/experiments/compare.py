@@ -2,19 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import xarray as xr
 from scipy import stats
 
 from patchwidget.errors import PatchError
 
 from .result import PatchResult
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +51,7 @@ class Comparison:
         columns = frame[list(self.effects)]
         return frame.assign(apart=columns.max(axis=1) - columns.min(axis=1)).nlargest(n, "apart").reset_index(drop=True)
 
-    def plot(self) -> "go.Figure":
+    def plot(self) -> go.Figure:
         """The results beside each other, on one scale."""
         from .plots import plot_side_by_side
 

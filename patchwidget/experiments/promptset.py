@@ -71,7 +71,8 @@ class PromptSet(Sequence[PromptPair]):
 
         `.fitting` of what comes back is the set without the pairs that do not fit.
         """
-        return check_set(model, self)
+        found = check_set(model, self)
+        return replace(found, fitting=PromptSet(found.fitting, self.name))
 
     def check_fit(self, model: Model) -> "PromptSet":
         """The pairs that fit the model's tokenizer, without running the model; PromptError if none does."""

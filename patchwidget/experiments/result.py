@@ -2,16 +2,14 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import xarray as xr
 
 from .checks import Check
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 PENDING, EXACT, ESTIMATE, NOT_MEASURABLE = 0, 1, 2, 3
 
@@ -158,7 +156,7 @@ class PatchResult:
         order = np.argsort(-np.abs(self.effect.to_numpy().ravel()), kind="stable")  # NaN comes last
         return self.to_frame().take(list(order[:n])).reset_index(drop=True)
 
-    def plot(self, kind: str = "auto", significant: xr.DataArray | bool | None = None) -> "go.Figure":
+    def plot(self, kind: str = "auto", significant: xr.DataArray | bool | None = None) -> go.Figure:
         """A plotly figure of recovery.
 
         Args:

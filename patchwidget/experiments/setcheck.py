@@ -3,7 +3,6 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,9 +12,6 @@ from patchwidget.errors import PatchError, PromptError
 from patchwidget.models.model import Model
 
 from .prompts import PromptPair, TokenPair, tokenize_pair
-
-if TYPE_CHECKING:
-    from .promptset import PromptSet
 
 NEEDLESS = 0.2  # a stretch is not needed if the gap without it is the same but for this share
 AT_ONCE = 16  # prompts in one forward
@@ -36,7 +32,7 @@ class SetCheck:
         warnings: sentences about pairs that differ in more than they need, and about gaps that are none.
     """
 
-    fitting: "PromptSet"
+    fitting: Sequence[PromptPair]
     dropped: list[tuple[int, str]]
     clean_accuracy: float
     corrupted_accuracy: float
@@ -63,7 +59,7 @@ class SetCheck:
         return "\n".join(lines + [f"Warning: {text}" for text in self.warnings])
 
 
-def check_set(model: Model, prompts: "PromptSet") -> SetCheck:
+def check_set(model: Model, prompts: Sequence[PromptPair]) -> SetCheck:
     """See `PromptSet.check`.
 
     Raises:
@@ -75,7 +71,7 @@ def check_set(model: Model, prompts: "PromptSet") -> SetCheck:
     clean, corrupted, top = _differences(model, pairs).T
     right, wrong = clean[contrasted] > 0, corrupted[contrasted] < 0
     gaps = clean - corrupted
-    kept = type(prompts)([prompt for _, _, prompt in fitting], prompts.name)
+    kept = [prompt for _, _, prompt in fitting]
     warnings = [*_gap_warnings(gaps), *_warnings_of_difference(model, [(i, pair) for i, pair, _ in fitting], gaps)]
     share = lambda found: float(np.mean(found)) if len(found) else float("nan")  # noqa: E731
     return SetCheck(kept, dropped, share(right), share(wrong), share(top == 1), gaps, warnings)

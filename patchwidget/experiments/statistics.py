@@ -2,7 +2,6 @@
 
 import math
 import warnings
-from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -11,8 +10,7 @@ from statsmodels.stats.multitest import multipletests
 
 from patchwidget.errors import PatchError
 
-if TYPE_CHECKING:
-    from .result import PatchResult
+from .result import PatchResult
 
 METHODS = {
     "fdr_bh": "Benjamini-Hochberg: the expected share of false ones among the cells called significant is at most alpha",
@@ -24,7 +22,7 @@ _WORK = 5e10  # multiplications that a permutation test may take at most
 _BATCH = 4_000_000  # numbers in memory at once
 
 
-def changes(result: "PatchResult", placebo: "PatchResult | None" = None) -> xr.DataArray:
+def changes(result: PatchResult, placebo: PatchResult | None = None) -> xr.DataArray:
     """By pair, how far each patch changed the metric of the run that was patched, in units of the metric: [pair, ...].
 
     Args:
@@ -45,12 +43,12 @@ def changes(result: "PatchResult", placebo: "PatchResult | None" = None) -> xr.D
 
 
 def statistics(
-    result: "PatchResult",
+    result: PatchResult,
     *,
     confidence: float = 0.95,
     alternative: str = "two-sided",
     method: str = "fdr_bh",
-    placebo: "PatchResult | None" = None,
+    placebo: PatchResult | None = None,
     resamples: int | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
@@ -98,12 +96,12 @@ def statistics(
 
 
 def significant(
-    result: "PatchResult",
+    result: PatchResult,
     alpha: float = 0.05,
     method: str = "fdr_bh",
     *,
     alternative: str = "two-sided",
-    placebo: "PatchResult | None" = None,
+    placebo: PatchResult | None = None,
     resamples: int | None = None,
     seed: int = 0,
 ) -> xr.DataArray:
@@ -128,7 +126,7 @@ def significant(
     return change.isel(pair=0, drop=True).copy(data=found).rename("significant").assign_attrs(alpha=alpha, method=method)
 
 
-def why_no_p(result: "PatchResult") -> str | None:
+def why_no_p(result: PatchResult) -> str | None:
     """Why there can be no p-value, or None."""
     pairs = result.values.sizes.get("pair", 1)
     return None if pairs > 1 else "There is one pair only: how the effect varies between prompts is not known, so there is no p-value."
@@ -207,7 +205,7 @@ def _interval(sample: np.ndarray, confidence: float, seed: int, resamples: int) 
     return found.low, found.high
 
 
-def _recovery(result: "PatchResult", mean: np.ndarray, flat: np.ndarray) -> np.ndarray:
+def _recovery(result: PatchResult, mean: np.ndarray, flat: np.ndarray) -> np.ndarray:
     gap = np.broadcast_to(np.asarray(result.clean - result.corrupted, np.float64).reshape(-1, 1), flat.shape)
     mean_gap = np.where(np.isfinite(flat), gap, 0).sum(0) / np.maximum(np.isfinite(flat).sum(0), 1)
     signed = -mean if result.info.get("direction") == "noise" else mean

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import xarray as xr
 
 from patchwidget.experiments.compare import Comparison, compare
@@ -13,9 +14,6 @@ from patchwidget.experiments.experiment import Experiment
 from patchwidget.experiments.prompts import PromptPair
 from patchwidget.experiments.result import PatchResult
 from patchwidget.models.model import Model
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +53,7 @@ class BothDirections:
         """One row per cell: the axes and both effects."""
         return self.comparison.to_frame()
 
-    def plot(self) -> "go.Figure":
+    def plot(self) -> go.Figure:
         """Both grids on one scale."""
         return self.comparison.plot()
 

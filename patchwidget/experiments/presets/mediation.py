@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import xarray as xr
 
 from patchwidget.errors import PatchError, SiteError
@@ -17,9 +18,6 @@ from patchwidget.experiments.result import PatchResult
 from patchwidget.models.model import Model
 
 from .causal_trace import worst_checks
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 # component -> the site, and whether all of a layer ("layer") or of the model ("model") goes together
 COMPONENTS = {
@@ -60,7 +58,7 @@ class Mediation:
             frames.append(frame.rename(columns={"recovery": "share of total"}))
         return pd.concat(frames, ignore_index=True)
 
-    def plot(self, component: str | None = None) -> "go.Figure":
+    def plot(self, component: str | None = None) -> go.Figure:
         """The share of the total effect that goes through each component; the first kind if none is named."""
         return self[component or next(iter(self.effects))].plot()
 

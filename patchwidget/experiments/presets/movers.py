@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import xarray as xr
 
 from patchwidget.errors import PatchError
@@ -16,9 +16,6 @@ from patchwidget.experiments.result import PatchResult
 from patchwidget.models.model import Model
 
 from .head_roles import head_roles
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 Head = tuple[int, int]
 
@@ -55,7 +52,7 @@ class Movers:
                 rows.append({"part": part, "layer": layer, "head": head, "effect": float(effect.sel(layer=layer, head=head)), **scores})
         return pd.DataFrame(rows)
 
-    def plot(self, result: PatchResult | None = None) -> "go.Figure":
+    def plot(self, result: PatchResult | None = None) -> go.Figure:
         """A grid of heads with the parts written on it: the direct effects on the logits, or any other result over (layer, head)."""
         shown = self.to_logits if result is None else result
         if shown.mean().values.dims != ("layer", "head"):

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import torch
 import xarray as xr
 from torch import Tensor
@@ -22,9 +23,6 @@ from patchwidget.models.model import Model
 
 from .generation import kl_divergence, read_prompts
 from .steer import edits_of, in_order, steers_of
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +56,7 @@ class Ladder:
             frame[f"p({text!r})"] = self.probabilities.to_numpy()[:, column]
         return frame
 
-    def plot(self) -> "go.Figure":
+    def plot(self) -> go.Figure:
         """A plotly figure: probabilities against strength, and the KL on an axis of its own."""
         from .plots import plot_ladder
 
