@@ -1,19 +1,15 @@
 """The lines of Python that do again what a steering panel shows."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from patchwidget.experiments.steering.vector import SteeringVector
 
-if TYPE_CHECKING:
-    from .steer_rows import Row
-    from .steer_settings import Settings
-
-# (name, layers) -> the lines that make a vector of this name for these layers
-Code = Callable[[str, Sequence[int]], str]
+from .steer_rows import Code, Row
+from .steer_settings import Settings
 
 
-def code_of(model: Any, settings: "Settings", rows: "list[Row]", *, chat: bool) -> str:
+def code_of(model: Any, settings: Settings, rows: list[Row], *, chat: bool) -> str:
     """Load the model, make the vectors, generate."""
     names = _numbered("vector", [row.source.id for row in rows])
     schedules = _numbered("schedule", [id(row.given.schedule) for row in rows if row.given and row.given.schedule])
@@ -59,14 +55,14 @@ def _numbered(word: str, items: Sequence[Any]) -> dict[Any, str]:
     return {item: word if len(different) == 1 else f"{word}{i}" for i, item in enumerate(different, 1)}
 
 
-def _layers_of_its_own(row: "Row") -> Sequence[int]:
+def _layers_of_its_own(row: Row) -> Sequence[int]:
     """Those layers of its vector that a row uses: where one is applied, the vector's there, or its only one."""
     own, applied = row.source.vector.layers, row.steer().layers
     chosen = own if applied is None else [applied] if isinstance(applied, int) else list(applied)
     return [layer for layer in chosen if layer in own] or own[:1]
 
 
-def _steer(row: "Row", name: str, schedules: dict[int, str]) -> str:
+def _steer(row: Row, name: str, schedules: dict[int, str]) -> str:
     steer = row.steer()
     parts = [name, _short(steer.strength)]
     parts += [f"layers={steer.layers!r}"] if steer.layers is not None else []

@@ -1,7 +1,7 @@
 """What a steering panel holds: vectors, and rows that apply them."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,8 +12,10 @@ from patchwidget.experiments.steering.steer import OPERATORS, UNITS, Steer
 from patchwidget.experiments.steering.vector import SteeringVector
 
 from .protocol import Message
-from .steer_code import Code
 from .typed import FieldError
+
+# (name, layers) -> the Python that makes a vector of this name for these layers
+Code = Callable[[str, Sequence[int]], str]
 
 ALL_LAYERS = -1
 RUNGS = 41
@@ -188,6 +190,8 @@ class Row:
             yield self.source.note
         if self.rule == "generated":
             yield f"{POSITIONS['generated'][2].capitalize()}."
+        if self.layer is None:
+            yield f"At layers {', '.join(map(str, self._several))}."
         if self.operator != "add":
             yield f"{self.operator.capitalize().replace('_', ' ')}: {OPERATORS[self.operator]}."
         if self.schedule is not None:
