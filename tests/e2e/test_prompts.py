@@ -46,7 +46,7 @@ def test_typed_prompts_are_cut_into_tokens_as_one_types_and_measured(notebook, p
     expect(panel.part("prompts")).to_contain_text("·old")
     panel.wait_until_done()
     assert notebook.ask("lab.experiment.pair.clean_tokens[1], lab.result.complete") == "(' Tom', True)"
-    expect(panel.part("pairs").locator("option")).to_have_count(3)
+    expect(panel.part("pairs").locator("option")).to_have_count(4)  # the mean of both, both, and this one
 
 
 def test_a_bad_pair_says_so_under_its_field_and_the_grid_stays(notebook, panel):

@@ -110,7 +110,8 @@ function emptyText(state: LabState, main: GridView | null): string {
   if (asking(state, "detail")) return "starting…";
   if (state.link === "stored") return "Cells with a dot lead on to what was measured of them.";
   const step = main?.steps.find(({ reason }) => reason === null);
-  return step ? `Click a cell to look closer: ${step.label}. Shift-click or drag selects several.` : "";
+  const several = main?.patch ? " Shift-click or drag selects several." : "";
+  return step ? `Click a cell to look closer: ${step.label}.${several}` : "";
 }
 
 /** Width that a grid would like for its cells. */
