@@ -58,6 +58,7 @@ class Layout:
             "direction": runs.direction,
             "metric": name,
             "tokens": None if runs.several else getattr(runs.pair, f"{runs.base}_tokens"),
+            "tokens_by_pair": [getattr(pair, f"{runs.base}_tokens") for pair in runs.pairs] if runs.several else None,
             "executor": executor,
             "gaps": gaps,
             **self.info,

@@ -24,7 +24,7 @@ class PatchResult:
         state: uint8 of the same shape: 0 pending, 1 exact, 2 estimate, 3 not measurable.
         checks: what the numbers were checked by; empty while the sweep is not complete.
         noise: how far a number can be off, in units of the metric.
-        info: where the numbers come from: model, site, direction, metric, dtype, tokens, executor...
+        info: where the numbers come from: model, site, direction, metric, dtype, tokens (of several pairs: tokens_by_pair), executor...
         others: the results of further metrics of the same runs, by name.
     """
 

@@ -51,6 +51,9 @@ def test_results_of_all_kinds(tmp_path):
         experiment.sweep("z", positions="all", source=np.float32(0.0).item()),
     ):
         same(made, pw.open_result(made.save(tmp_path / "result")))
+    assert pw.open_result(experiment.sweep("resid_pre").save(tmp_path / "set")).info["tokens_by_pair"] == [
+        [str(token) for token in tokens] for tokens in (CORRUPTED, CORRUPTED[:8])
+    ]
 
 
 def test_a_file_cut_short(result, tmp_path):

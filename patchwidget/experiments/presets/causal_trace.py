@@ -124,7 +124,7 @@ def _trace(
     values = xr.concat(parts, xr.DataArray(list(kinds), dims="kind", name="kind"))
     tokens = [model.token_text(token) for token in fact.tokens]
     info = {**first.info, "site": "causal trace", "positions": "each", "source": "clean", "tokens": tokens, "code": _code(model, fact)}
-    info |= {"answer": model.token_text(fact.answer)}
+    info |= {"answer": model.token_text(fact.answer), "tokens_by_pair": None}
     state = np.stack([result.state for result in results.values()])
     noise = max(result.noise for result in swept.values())
     return PatchResult(values, first.clean, first.corrupted, state, worst_checks([r.checks for r in swept.values()]), noise, info)
@@ -161,6 +161,7 @@ def _joined(traces: Sequence[PatchResult], info: dict[str, Any]) -> PatchResult:
     pairs = xr.DataArray(range(len(traces)), dims="pair", name="pair")
     clean, corrupted = (xr.DataArray([float(getattr(trace, run)) for trace in traces], dims="pair") for run in ("clean", "corrupted"))
     told = {**traces[0].info, **info, "tokens": None, "positions": "roles", "answer": [trace.info["answer"] for trace in traces]}
+    told["tokens_by_pair"] = [trace.info["tokens"] for trace in traces]
     told["code"] = told["code"].partition("result = ")[0] + "result = pw.causal_trace(model, pairs)  # a set of facts\n"
     state, checks = np.stack([trace.state for trace in traces]), worst_checks([trace.checks for trace in traces])
     values = xr.concat([trace.values for trace in traces], pairs)

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from patchwidget.errors import PatchError, SiteError
+from patchwidget.experiments.code import setup, shown
 from patchwidget.experiments.experiment import Experiment
 from patchwidget.experiments.plan import Choices
 from patchwidget.experiments.prompts import PromptPair
@@ -109,7 +110,10 @@ def mediation(
         site, together = COMPONENTS[name]
         options = _cells(model, site, together, role, layers, neurons)
         swept = [experiment.sweep(site, executor=executor, progress=progress, **options) for experiment in (indirect, direct)]
-        effects[name] = _relative(name, *swept)
+        asked = {"components": [name], "role": role, "layers": layers, "neurons": neurons}
+        arguments = ", ".join(f"{option}={shown(value)}" for option, value in asked.items())
+        code = f"{setup(indirect)}result = pw.mediation(model, pair, {arguments})[{name!r}]\n"
+        effects[name] = _relative(name, *swept, code)
     return Mediation(next(iter(effects.values())).clean, effects)  # type: ignore[arg-type]
 
 
@@ -135,7 +139,7 @@ def _growth(difference: Any) -> Any:
     return np.expm1(difference)
 
 
-def _relative(name: str, indirect: PatchResult, direct: PatchResult) -> PatchResult:
+def _relative(name: str, indirect: PatchResult, direct: PatchResult, code: str) -> PatchResult:
     """Logit differences as relative changes of the odds of x: the odds are the exponential of the logit difference of two tokens."""
     base = indirect.corrupted
     effects = xr.DataArray(["indirect", "direct"], dims="effect", name="effect")
@@ -146,5 +150,5 @@ def _relative(name: str, indirect: PatchResult, direct: PatchResult) -> PatchRes
     state = np.stack([result.state for result in (indirect, direct)], 1).reshape(values.shape)
     total = _growth(indirect.clean - base)
     noise = max(indirect.noise, direct.noise) * (1 + float(abs(total).max()))
-    info = {**indirect.info, "site": f"mediation by {name}", "metric": "relative change of the odds", "direction": "denoise"}
+    info = {**indirect.info, "site": f"mediation by {name}", "metric": "relative change of the odds", "direction": "denoise", "code": code}
     return PatchResult(values, total, total * 0, state, worst_checks([indirect.checks, direct.checks]), noise, info)

@@ -83,6 +83,7 @@ def test_a_set_by_roles():
     assert short.sel(role=["last subject token", "first subsequent token", "further tokens", "last token"]).notnull().all()
     np.testing.assert_allclose(result.clean[0], alone.clean, atol=1e-6)
     assert result.mean().values.dims == ("kind", "layer", "role")
+    assert result.info["tokens_by_pair"] == [[str(token) for token in tokens] for tokens in (CLEAN, CLEAN[:6])]
     figure = result.plot()
     assert sum(trace.type == "heatmap" for trace in figure.data) == 2  # a panel for each kind
     assert [note.text for note in figure.layout.annotations] == ["hidden", "mlp"]

@@ -139,6 +139,12 @@ def test_the_mean_is_that_of_examples_and_the_share_is_of_the_mean_total(measure
     assert "mean total effect" in repr(measured)
 
 
+def test_its_code_measures_it_again(model, measured):
+    space = {"hf": model.hf, "tokenizer": None}
+    exec(measured["neurons"].code(), space)
+    np.testing.assert_allclose(space["result"].values, measured["neurons"].values, rtol=1e-4, atol=1e-5)
+
+
 def test_what_is_not_known(model, measured):
     pair = pw.PromptPair(X_OTHER, X, ANSWER, DISTRACTOR)
     with pytest.raises(pw.PatchError, match=r"components=.*is not known"):
