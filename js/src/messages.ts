@@ -1,6 +1,6 @@
 /** Reads a message of the kernel: checks it, and puts the arrays it names in their places. */
 import { type ArrayKind, type Arrays, readArray } from "./buffers";
-import { ProtocolError } from "./errors";
+import { unreadable } from "./errors";
 import { type WireAttention, type WireGrid, type WireMessage, type WireView, wireMessage } from "./protocol";
 import { checkVersion } from "./version";
 
@@ -78,7 +78,5 @@ function readCells(
 
 function sized<A extends { length: number }>(array: A, length: number, where: string): A {
   if (array.length === length) return array;
-  throw new ProtocolError(
-    `A message of the kernel could not be read: ${where} has ${array.length} numbers instead of ${length}.`,
-  );
+  unreadable(`${where} has ${array.length} numbers instead of ${length}`);
 }

@@ -1,5 +1,5 @@
 /** Shapes of messages: each reads an unknown value, or throws a sentence that says where it is not as agreed. */
-import { ProtocolError } from "./errors";
+import { unreadable } from "./errors";
 
 export type Shape<T> = (value: unknown, at: string) => T;
 export type Read<S> = S extends Shape<infer T> ? T : never;
@@ -8,9 +8,7 @@ type Tuple<S extends readonly Shape<unknown>[]> = { [I in keyof S]: Read<S[I]> }
 
 function wrong(at: string, wanted: string, value: unknown): never {
   const found = JSON.stringify(value) ?? "nothing";
-  throw new ProtocolError(
-    `A message of the kernel could not be read: ${at || "it"} should be ${wanted}, and is ${found.slice(0, 80)}.`,
-  );
+  unreadable(`${at || "it"} should be ${wanted}, and is ${found.slice(0, 80)}`);
 }
 
 const primitive =

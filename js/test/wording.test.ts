@@ -56,4 +56,8 @@ describe("patches in words", () => {
   ])("%o", (patch, text) => {
     expect(patchText(patch, ["A", " John", " to"])).toBe(text);
   });
+
+  it("have their position alone where several prompts have several tokens there", () => {
+    expect(patchText({ site: "z", layer: 9, head: 6, pos: 2 }, [])).toBe("z 9.6 · position 2");
+  });
 });

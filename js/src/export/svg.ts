@@ -155,7 +155,7 @@ function words(x: number, y: number, content: string, fill: string, anchor: stri
 
 // characters that XML does not allow are shown by `visible` in tokens, and do not occur elsewhere
 function escaped(content: string): string {
-  return content.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
+  return content.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
 }
 
 function r(value: number): number {

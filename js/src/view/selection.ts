@@ -30,9 +30,10 @@ export function createSelection(actions: Pick<Actions, "select">, signal: AbortS
 
   return {
     element,
-    show({ selection, pair }: LabState, hidden: boolean): void {
+    show({ selection, pair, lab }: LabState, hidden: boolean): void {
       toggle(element, (selection?.cells.length ?? 0) > 0);
-      if (selection) show({ selection, tokens: pair?.corrupted ?? [], hidden });
+      // several prompts have several tokens at a position
+      if (selection) show({ selection, tokens: (lab?.pair !== -1 && pair?.corrupted) || [], hidden });
     },
   };
 }
@@ -84,7 +85,10 @@ function number(value: number | null | undefined): string {
 export function patchText({ site, ...patch }: Patch, tokens: readonly string[]): string {
   const { layer, head, pos, src_pos, neuron, ...others } = patch;
   const unit = [layer, head].filter((part) => part !== undefined).join(".");
-  const token = (position: string | number) => `${visible(tokens[Number(position)] ?? "")} (${position})`;
+  const token = (position: string | number) => {
+    const text = tokens[Number(position)];
+    return text === undefined ? `position ${position}` : `${visible(text)} (${position})`;
+  };
   return [
     [site, unit].filter((part) => part !== "").join(" "),
     neuron === undefined ? "" : `neuron ${neuron}`,
