@@ -7,6 +7,7 @@ import torch
 import patchwidget as pw
 from patchwidget.experiments.presets.head_roles import copy_scores
 from tests.engine.path_oracle import Oracle
+from tests.engine.test_hooked_families import family_experiment
 from tests.zoo import tiny_model
 
 ROLES = {"IO": 1, "S1": 3, "S2": 6, "END": -1}
@@ -133,6 +134,12 @@ def test_on_the_default_model(default_model):
         to_io.append(torch.stack([pattern[0, :, end, io] for pattern in patterns]))
     hf.set_attn_implementation(before)
     np.testing.assert_allclose(found.roles["attention_to_io"], torch.stack(to_io).mean(0), atol=1e-4)
+
+
+def test_a_model_whose_attention_can_not_be_read():
+    model = family_experiment("bloom").model
+    with pytest.raises(pw.ModelError, match="attention of bloom can't be intercepted, so its patterns can't be read"):
+        pw.head_roles(model, ioi_like(model))
 
 
 def test_the_recipe_goes_back_from_the_logits():
