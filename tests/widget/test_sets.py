@@ -10,9 +10,11 @@ import xarray as xr
 import patchwidget as pw
 from patchwidget.experiments.result import PatchResult
 from patchwidget.experiments.sweep import Sweep
-from patchwidget.widget.bench import EVERY
+from patchwidget.widget import jobs
+from patchwidget.widget.bench import EVERY, Bench, Setting
 from patchwidget.widget.means import mean_so_far
 from patchwidget.widget.picture import picture_of
+from patchwidget.widget.session import Session
 from tests.widget.conftest import BareLab
 from tests.widget.fakes import Page
 
@@ -144,10 +146,15 @@ def test_while_pairs_are_coming_the_mean_is_of_those_done_and_an_estimate():
     np.testing.assert_array_equal(mean_so_far(partial(0)).state, [0, 0, 0])
 
 
-def test_the_cells_of_a_mean_arrive_as_estimates_and_the_bar_grows_with_the_pairs(open_set, small):
+@pytest.fixture(scope="module")
+def long_pairs():
+    """More cells than share a pass: some pairs are in before others begin."""
     long = "When{} and{} went to the store and the old man" + " gave a drink to the store" * 3
-    pairs = pw.PromptSet([named(*names, long) for names in list(permutations(NAMES, 3))[:12]])
-    lab, page = open_set(small[0], pairs)
+    return pw.PromptSet([named(*names, long) for names in list(permutations(NAMES, 3))[:12]])
+
+
+def test_the_cells_of_a_mean_arrive_as_estimates_and_the_bar_grows_with_the_pairs(open_set, small, long_pairs):
+    lab, page = open_set(small[0], long_pairs)
     news = [m for m in page.messages if m["type"] == "progress" and "cells" in m]
     assert {int(state) for message in news for state in message["cells"]["state"]} <= {1, 2}
     done = [message["done"] for message in news]
@@ -206,6 +213,21 @@ def test_a_pair_that_the_set_has_not_measured_is_measured(open_set, small, pairs
     view = page.over(page.request("set", pair=2))["open"]
     assert lab.wait(timeout=60.0)
     assert_shows(view, pw.Experiment(small[0], pairs[2]).sweep("resid_pre"))
+
+
+def test_a_pair_that_is_in_is_taken_out_of_a_set_that_was_left_in_mid_sweep(small, long_pairs):
+    bench, metric, direction = Bench.of(small[0], long_pairs, "logit_diff", "denoise")
+    session = Session(bench, Setting(EVERY, "resid_pre", metric, direction), None, lambda message: None)
+    batches = jobs.fill(session, session.begin())[1]
+    while session.main.result is None or not (session.main.result.state[0] == 1).all():
+        next(batches)
+    assert not session.main.result.complete
+    first = session.set(None, pair=0)
+    last = session.set(None, pair=len(long_pairs) - 1)
+    assert first.has(first.work[0].places)
+    assert not last.known
+    expected = pw.Experiment(small[0], long_pairs[0]).sweep("resid_pre")
+    np.testing.assert_allclose(first.values, expected.values.to_numpy().ravel(), atol=1e-5)
 
 
 def test_what_is_asked_of_one_pair_only_says_so(open_set, small, pairs):
