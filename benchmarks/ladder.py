@@ -8,11 +8,15 @@ logits. Both ways give the next-token distribution at each strength. "first" is 
 of its logits; "again" is one more on the same prompt, as when another layer or vector is tried. Steered at every position, a ladder saves the
 layers before the vector and what a short forward wastes, but each strength needs every row of the layers after it, so on long prompts the
 arithmetic of those layers is the floor; steered at the last position only, there is one row for each strength. Machines are noisy: the ways
-take turns, the best of several counts, and the ratios are what to look at.
+take turns, the best of several counts, and the ratios are what to look at. With one thread (OMP_NUM_THREADS=1 in front of the command) the
+seconds are the processor's, which other work disturbs little; more threads make the arithmetic of a ladder faster, and hardly the forwards of
+a short prompt, which wait for the memory.
 """
 
 import argparse
 import platform
+import time
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -20,7 +24,6 @@ import torch
 from torch import Tensor, nn
 
 import patchwidget as pw
-from benchmarks.sweep import timed
 from patchwidget.experiments.runs import Runs
 from patchwidget.experiments.steering.steer import Positions
 from patchwidget.models.model import Model
@@ -62,6 +65,14 @@ def main() -> None:
         row = f"{name:26}{len(tokens):7}{best['forwards']:13.2f}"
         row += "".join(f"{best[way]:10.3f}{best['forwards'] / best[way]:6.1f}x" for way in ("first", "again"))
         print(f"{row}{difference:12.1e}", flush=True)
+
+
+def timed(work: Callable[[], np.ndarray]) -> tuple[float, np.ndarray]:
+    """Seconds, of the processor where there is one thread, and what came of it."""
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    start = clock()
+    value = work()
+    return clock() - start, value
 
 
 def kl_of_ladder(model: Model, prompt: str, steer: pw.Steer, runs: Runs | None = None) -> np.ndarray:
