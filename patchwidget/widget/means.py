@@ -44,10 +44,9 @@ def significance(result: Any) -> tuple[np.ndarray | None, str]:
             found = result.significant(ALPHA)
     except PatchError as error:
         return None, error.message
-    if told:
-        return None, str(told[0].message)
     tested = int((np.isfinite(changes(result).to_numpy()).sum(0) > 1).sum())
     how = f"significant at {ALPHA} (Benjamini-Hochberg over {tested} cells)"
     if not found.any():
-        return None, f"No cell is {how}."
+        hopeless = next((str(warning.message) for warning in told if warning.category is UserWarning), None)
+        return None, hopeless or f"No cell is {how}."
     return found.to_numpy().astype(np.uint8).ravel(), f"outlined: {how}"
