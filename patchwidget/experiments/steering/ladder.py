@@ -73,7 +73,7 @@ def make_ladder(
     steer: Any,
     strengths: Iterable[float],
     *,
-    tokens: Sequence[str | int] | int | None = None,
+    tokens: str | Sequence[str | int] | int | None = None,
     k: int = 10,
     vary: int = 0,
     chat: bool = False,
@@ -89,7 +89,7 @@ def make_ladder(
         prompt: one prompt, as in `Model.generate`.
         steer: a Steer or a vector, or several.
         strengths: finite numbers. They take the place of the steer's own.
-        tokens: which tokens' probabilities to follow: texts of one token each, or ids; or a number, for all that are among so many likeliest
+        tokens: which tokens' probabilities to follow: a text of one token, several, or ids; or a number, for all that are among so many likeliest
             at any strength or without steering. Those that are the likeliest at any strength if not given, eight at most.
         k: how many likeliest tokens to keep at each strength.
         vary: which of several steers the strengths are for; the others keep theirs.
@@ -107,6 +107,10 @@ def make_ladder(
     steers, strengths = steers_of(steer), [float(strength) for strength in strengths]
     if not strengths or not all(map(math.isfinite, strengths)):
         raise PatchError(f"The strengths are {strengths}.", "Give at least one, all finite.")
+    if k < 1 or (isinstance(tokens, int) and tokens < 1):
+        raise PatchError(
+            f"k={k} and tokens={tokens} can't be followed.", "Give numbers from 1 on; a single token by its id as tokens=[id]."
+        )
     if not 0 <= vary < len(steers):
         raise PatchError(f"vary={vary}, and there are {len(steers)} steers.", "Give something to steer, and which of them varies.")
     runs = runs or Runs(model, PromptPair(prompts[0]), "kl")
@@ -119,6 +123,7 @@ def make_ladder(
 
     name = runs.choose_executor(executor)
     log_probs = _log_probs(runs, name, [cell(strength) for strength in strengths])
+    tokens = [tokens] if isinstance(tokens, str) else tokens
     among = 1 if tokens is None else tokens if isinstance(tokens, int) else 0
     best = log_probs.topk(min(max(k, among), log_probs.shape[-1]))
     if isinstance(tokens, Sequence):

@@ -107,6 +107,8 @@ def test_what_it_shows(default_model):
     frame = ladder.to_frame()
     assert list(frame.columns) == ["strength", "kl", "likeliest", "p(' good')", "p(' bad')"]
     assert ladder.probabilities.sel(token=" good").to_numpy().tolist() == frame["p(' good')"].tolist()
+    alone = default_model.ladder("I think the film was very", vector, [2], tokens=" good", runs=ladder.info["runs"])
+    assert alone.probabilities.to_numpy()[0] == pytest.approx([frame["p(' good')"].iloc[-1]], abs=1e-5)
     ratio = np.log(frame["p(' good')"] / frame["p(' bad')"])
     assert ratio.is_monotonic_increasing
     figure = ladder.plot()
@@ -129,6 +131,9 @@ def test_what_is_refused():
         model.ladder(CLEAN, None, [1.0])
     with pytest.raises(PromptError, match="A ladder is of one prompt"):
         model.ladder([CLEAN, CLEAN], vector, [1.0])
+    for options in ({"k": 0}, {"tokens": 0}):
+        with pytest.raises(PatchError, match="can't be followed"):
+            model.ladder(CLEAN, vector, [1.0], **options)
     with pytest.raises(PromptError, match="Token 99 does not exist"):
         model.ladder(CLEAN, vector, [1.0], tokens=[99])
 
