@@ -109,11 +109,11 @@ def mediation(
     for name in components:
         site, together = COMPONENTS[name]
         options = _cells(model, site, together, role, layers, neurons)
-        swept = [experiment.sweep(site, executor=executor, progress=progress, **options) for experiment in (indirect, direct)]
+        restored, held = (experiment.sweep(site, executor=executor, progress=progress, **options) for experiment in (indirect, direct))
         asked = {"components": [name], "role": role, "layers": layers, "neurons": neurons}
         arguments = ", ".join(f"{option}={shown(value)}" for option, value in asked.items())
         code = f"{setup(indirect)}result = pw.mediation(model, pair, {arguments})[{name!r}]\n"
-        effects[name] = _relative(name, *swept, code)
+        effects[name] = _relative(name, restored, held, code)
     return Mediation(next(iter(effects.values())).clean, effects)  # type: ignore[arg-type]
 
 
