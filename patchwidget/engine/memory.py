@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import psutil
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from patchwidget.models.model import Model
 
@@ -24,9 +24,9 @@ def bytes_per_row(model: Model, length: int) -> int:
     item = model.dtype.itemsize
     if not model.has_blocks:
         return item * 8 * max((max(weight.shape) for weight in model.hf.parameters() if weight.ndim), default=1)
-    widths = sum(
-        _copies(model, weight) * max(weight.shape[-2:]) for weight in model.anatomy.blocks[-1].module.parameters() if weight.ndim > 1
-    )
+    block = model.anatomy.blocks[-1].module
+    copies = _copies(model, block)
+    widths = int(sum(copies.get(weight, 1) * max(weight.shape[-2:]) for weight in block.parameters() if weight.ndim > 1))
     scores = model.n_heads * length * (2 * item + 8)  # in the model's dtype and in float32, before and after the softmax
     keys = 2 * length * (model.n_heads + model.n_kv_heads) * model.d_head * item  # the cell's, and once more repeated for each query head
     return item * (widths + 4 * model.d_model) + scores + keys
@@ -42,10 +42,16 @@ def bytes_of_recording(model: Model, length: int) -> int:
     return model.dtype.itemsize * length * model.n_layers * (model.d_model + attention + widest)
 
 
-def _copies(model: Model, weight: Tensor) -> int:
-    """How often a row passes a weight: experts [experts, in, out] each get a copy of the rows that are sent to them."""
+def _copies(model: Model, block: nn.Module) -> dict[Tensor, float]:
+    """How often a row passes the weights of a mixture's experts, where it is not once: each expert gets a copy of the rows that are sent to it.
+
+    The experts are one tensor [experts, in, out], or modules in a list.
+    """
     config = model.hf.config.get_text_config()  # type: ignore[union-attr,operator]
-    return 2 * (getattr(config, "num_experts_per_tok", None) or 1) if weight.ndim == 3 else 1
+    chosen = getattr(config, "num_experts_per_tok", None)
+    lists = [module for module in block.modules() if isinstance(module, nn.ModuleList)] if chosen else []
+    apart = {weight: 2 * (chosen or 1) / len(experts) for experts in lists for weight in experts.parameters()}
+    return apart | {weight: 2 * (chosen or 1) for weight in block.parameters() if weight.ndim == 3}
 
 
 def size_of(recordings: Iterable[Recording]) -> int:
