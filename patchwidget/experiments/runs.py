@@ -27,7 +27,7 @@ from .prompts import PromptPair, TokenPair, tokenize_pair
 
 _FREE_SITES = ("resid_pre", "resid_post")  # every recording holds these
 
-_PAIRS_AT_ONCE = 256  # as many short prompts as fill a pass
+_PAIRS_AT_ONCE = 64  # of short prompts as many as fill a pass
 _RECORDINGS_KEPT = 32  # two for each pair: those of a long list of pairs would fill the memory
 
 
