@@ -285,6 +285,6 @@ def test_the_graph_in_memory_is_of_one_block():
                 self.alive[0] -= 1
 
         with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
-            experiment.attribute("z")
+            experiment.attribute("mlp_out")  # another site: the gradients of the first one are kept
         most[n_layers] = alive[1]
     assert most[8] == most[2] > 0
