@@ -91,6 +91,20 @@ export function mountPanel(host: HTMLElement, store: Store<SteerState>, actions:
 
   const shown = new Map<string, ReturnType<typeof createRow>>();
   let asked = 0;
+  let later = 0;
+  /** For a text of where the slider is: not too often, but where it comes to rest for sure. */
+  const ask = () => {
+    clearTimeout(later);
+    const at = ui.state.drag;
+    if (!at || !ui.state.follow) return;
+    const wait = asking(store.state, "row") ? FOLLOW_MS : asked + FOLLOW_MS - performance.now();
+    if (wait > 0) {
+      later = window.setTimeout(ask, wait);
+      return;
+    }
+    asked = performance.now();
+    actions.row(at.row, { strength: at.strength });
+  };
   const drag = (row: string, strength: number) => {
     if (ui.state.drag?.row !== row) {
       // nobody waits for a text that is about to be old
@@ -98,15 +112,13 @@ export function mountPanel(host: HTMLElement, store: Store<SteerState>, actions:
       asked = 0;
     }
     ui.update((now) => ({ ...now, drag: { row, strength } }));
-    const time = performance.now();
-    if (!ui.state.follow || asking(store.state, "row") || time - asked < FOLLOW_MS) return;
-    asked = time;
-    actions.row(row, { strength });
+    ask();
   };
   const release = (row: string, strength: number) => {
     // in a saved state the slider stays where it was put
     if (ui.state.drag?.row !== row || store.state.link === "stored") return;
     ui.update((now) => ({ ...now, drag: null }));
+    clearTimeout(later);
     const before = store.state.panel?.rows.find((one) => one.id === row)?.strength;
     if (strength !== before || isStopped(store.state)) actions.row(row, { strength });
   };
