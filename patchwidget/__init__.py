@@ -100,6 +100,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = import_module(f"{__name__}.{_HOME[name]}")
+    if name == "load":  # which takes its time: what the first question needs may as well come with it
+        import_module(f"{__name__}.experiments.experiment")
     value = getattr(home, name, home)  # some names are a module's own
     globals()[name] = value
     return value

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
@@ -77,16 +77,19 @@ def with_graph() -> Iterator[None]:
 
 
 @contextmanager
-def watching(model: Model, places: Collection[Place], first: Callable[[Hooks], None] | None = None) -> Iterator[Watched]:
+def watching(
+    model: Model, places: Collection[Place], first: Callable[[Hooks], None] | None = None, within: nn.Module | None = None
+) -> Iterator[Watched]:
     """Run the model, or blocks of it, inside: with a graph, with the model's lock held, and with nothing left on the model afterwards.
 
     Args:
         first: sets hooks that come before those of the places.
+        within: the block that is run, if it is one alone.
     """
     watched, wanted = Watched(), set(places)
     blocks = model.anatomy.blocks if model.has_blocks else ()
     layers = {block.attention: layer for layer, block in enumerate(blocks) if block.attention is not None}
-    with model.lock, with_graph(), Hooks() as hooks, intercepted(model.hf, partial(_attend, watched, wanted, layers)):
+    with model.lock, with_graph(), Hooks() as hooks, intercepted(within or model.hf, partial(_attend, watched, wanted, layers)):
         if first is not None:
             first(hooks)
         for place in wanted:

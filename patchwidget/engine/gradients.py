@@ -168,7 +168,7 @@ def _through_block(
 ) -> tuple[dict[str, Tensor], Watched]:
     """The gradients at the sites inside a block and at its input ("resid_pre"), given those of its output; [metrics, variants, T, ...]."""
     leaf = recording.resid[layer].detach().clone().requires_grad_()
-    with watching(model, [(site, layer) for site in sites]) as watched:
+    with watching(model, [(site, layer) for site in sites], within=model.anatomy.blocks[layer].module) as watched:
         output = _run_block(model, recording, layer, leaf.clone()[None])
         watched.seen["resid_pre", layer] = [leaf]
         found = _pull_back(output, arriving[:, :, None].to(output.device), watched, model)

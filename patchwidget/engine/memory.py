@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import psutil
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from patchwidget.models.model import Model
 
@@ -42,7 +42,7 @@ def bytes_of_recording(model: Model, length: int) -> int:
     return model.dtype.itemsize * length * model.n_layers * (model.d_model + attention + widest)
 
 
-def _copies(model: Model, block: nn.Module) -> dict[Tensor, float]:
+def _copies(model: Model, block: nn.Module) -> dict[nn.Parameter, float]:
     """How often a row passes the weights of a mixture's experts, where it is not once: each expert gets a copy of the rows that are sent to it.
 
     The experts are one tensor [experts, in, out], or modules in a list.

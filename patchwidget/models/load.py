@@ -41,9 +41,10 @@ def load(
         ) from error
     if device is not None and device_map is None:
         nn.Module.to(hf, device)
-    if name is None:
-        return Model(hf.eval(), tokenizer, DEFAULT_MODEL_NAME, "pw.load()")
-    return Model(hf.eval(), tokenizer, str(name), f"pw.load({str(name)!r})")
+    shown, code = (DEFAULT_MODEL_NAME, "pw.load()") if name is None else (str(name), f"pw.load({str(name)!r})")
+    model = Model(hf.eval(), tokenizer, shown, code)
+    model.examine()
+    return model
 
 
 def wrap(model: nn.Module | object, tokenizer: Any = None, *, name: str | None = None) -> Model:

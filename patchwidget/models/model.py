@@ -48,6 +48,10 @@ class Model:
             tokens = torch.arange(3, device=self.device)[None] % self.vocab_size
             return find_anatomy(self.hf, {"input_ids": tokens, **self._no_cache})
 
+    def examine(self) -> None:
+        """Find out now, in forwards of a few tokens, what the first question would have to wait for."""
+        _ = self.has_blocks and self.causal
+
     @property
     def n_layers(self) -> int:
         return len(self.anatomy.blocks)
