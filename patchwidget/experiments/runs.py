@@ -28,7 +28,6 @@ from .prompts import PromptPair, TokenPair, tokenize_pair
 _FREE_SITES = ("resid_pre", "resid_post")  # every recording holds these
 
 _PAIRS_AT_ONCE = 64  # of short prompts as many as fill a pass
-_RECORDINGS_KEPT = 32  # two for each pair: those of a long list of pairs would fill the memory
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ class Runs:
                 self._record(pair, [run], needed) if self._are_unlike(pair) else self._record(pair, ["clean", "corrupted"], needed)
                 have = self._recordings[run, pair]
             self._recordings[run, pair] = self._recordings.pop((run, pair))  # the one used last goes last
-            while len(self._recordings) > min(_RECORDINGS_KEPT, 2 * self.pairs_at_once):
+            while len(self._recordings) > 2 * self.pairs_at_once:  # fewer, and those of one pass would be made anew again and again
                 self._recordings.pop(next(iter(self._recordings)))
         return have
 

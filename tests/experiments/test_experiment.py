@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import patchwidget as pw
+from patchwidget.experiments import runs
 from tests.zoo import CLEAN, CORRUPTED, PAIR, tiny_experiment, tiny_model
 
 
@@ -205,3 +206,12 @@ def test_the_run_of_a_single_prompt_is_recorded_once():
     handle.remove()
     assert batches == [1]
     assert torch.allclose(experiment.recording("clean").logits, pw.Experiment(model, PAIR).recording("clean").logits, atol=1e-5)
+
+
+def test_each_pair_of_a_long_list_is_recorded_once(monkeypatch):
+    recorded = []
+    record = runs.record_together
+    monkeypatch.setattr(runs, "record_together", lambda *args: recorded.append(args) or record(*args))
+    result = pw.Experiment(tiny_model("llama"), [PAIR] * 40).sweep("z", positions="all", layers=[1], progress=False)
+    assert len(recorded) == 40
+    assert np.ptp(result.values.to_numpy(), axis=0).max() < 1e-5
