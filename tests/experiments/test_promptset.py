@@ -3,6 +3,7 @@
 import json
 
 import pandas as pd
+import polars as pl
 import pytest
 
 import patchwidget as pw
@@ -18,26 +19,16 @@ TEXTS = [
 ]
 
 
-class PolarsLike:
-    """What a Polars frame is told by."""
-
-    def __init__(self, rows):
-        self.columns, self._rows = list(rows[0]), rows
-
-    def to_dicts(self):
-        return self._rows
-
-
 def test_from_lists_and_frames():
     pairs = [pw.PromptPair(**row) for row in ROWS]
-    for given in (pairs, ROWS, pd.DataFrame(ROWS), PolarsLike(ROWS), (row for row in ROWS)):
+    for given in (pairs, ROWS, pd.DataFrame(ROWS), pl.DataFrame(ROWS), (row for row in ROWS)):
         made = pw.PromptSet(given)
         assert list(made) == pairs
     assert len(made) == 2
     assert made[0] == pairs[0]
     assert isinstance(made[:1], pw.PromptSet)
-    missing = pd.DataFrame([*TEXTS, {"clean": "x"}])
-    assert pw.PromptSet(missing)[2] == pw.PromptPair("x")
+    for frame in (pd.DataFrame, pl.DataFrame):  # with what is missing in the columns of others
+        assert pw.PromptSet(frame([*TEXTS, {"clean": "x"}]))[2] == pw.PromptPair("x")
 
 
 def test_from_files(tmp_path):
