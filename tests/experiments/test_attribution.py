@@ -349,3 +349,14 @@ def test_kept_gradients_take_a_bounded_amount_of_memory(monkeypatch):
     assert other.attribute("z").values.equals(expected)
     assert other.attribute("z").values.equals(expected)
     assert not other.gradients._found
+
+
+def test_one_pass_back_is_for_all_sites_and_positions():
+    exp = tiny_experiment("llama")
+    assert exp.baselines
+    assert exp.parity.ok
+    passed = []
+    handles = [block.module.register_forward_hook(lambda *_: passed.append(1)) for block in exp.model.anatomy.blocks]
+    exp.attribute("z")
+    [handle.remove() for handle in handles]
+    assert len(passed) == exp.model.n_layers

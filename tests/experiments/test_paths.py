@@ -275,3 +275,15 @@ def test_chains_that_are_refused(nodes, match):
     with pytest.raises(pw.PatchError) as error:
         tiny_experiment().path(nodes)
     assert match in str(error.value)
+
+
+def test_senders_share_passes():
+    exp = tiny_experiment("llama")
+    assert exp.baselines
+    assert exp.parity.ok
+    passed = []
+    handle = exp.model.anatomy.blocks[-1].module.register_forward_hook(lambda *_: passed.append(1))
+    result = exp.paths(pw.Node("resid_post"), "z", progress=False)
+    handle.remove()
+    assert result.values.size >= 16
+    assert len(passed) <= 4
