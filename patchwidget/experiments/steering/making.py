@@ -25,7 +25,7 @@ _FOREIGN_SITES = {"decoder_block": "resid_post", "self_attn": "attn_out", "mlp":
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """The fields of a `SteeringVector`."""
+    """The fields of a `SteeringVector`, which says what they are."""
 
     vectors: Mapping[int, Tensor]
     site: str = "resid_post"

@@ -1,7 +1,7 @@
 """A steering vector: directions in a model's residual stream, one per layer, with where they come from."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from .extract import TokenRule, check_steered_site
 
 
 @dataclass(frozen=True, eq=False)
-class SteeringVector:
+class SteeringVector(making.Made):
     """Directions to steer along. It adds, subtracts and scales like a vector, layer by layer.
 
     Attributes:
@@ -36,13 +36,6 @@ class SteeringVector:
         SiteError: the site is none of these.
         PatchError: there is no vector, or one is not finite or of another width than the rest.
     """
-
-    vectors: Mapping[int, Tensor]
-    site: str = "resid_post"
-    token_rule: TokenRule = "last"  # noqa: S105 - no password: it tells which tokens
-    method: str = "given"
-    residual_norms: Mapping[int, float] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_steered_site(self.site)
