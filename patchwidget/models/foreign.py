@@ -9,13 +9,15 @@ from patchwidget.errors import ModelError
 
 
 def unwrap(model: Any, tokenizer: Any) -> tuple[nn.Module, Any]:
-    """The torch module inside an nnsight `LanguageModel`, a TransformerLens `TransformerBridge` or a PEFT model, and the tokenizer.
+    """The torch module inside an nnsight `LanguageModel`, a TransformerLens `TransformerBridge`, a PEFT model or a compiled one,
+    and the tokenizer.
 
     Anything else is returned as it is.
 
     Raises:
         ModelError: it is not a module, and holds none.
     """
+    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps: hooks need the module as it is
     if _is_from(model, "nnsight"):
         if getattr(model, "dispatched", True) is False:
             model.dispatch()  # its weights are not loaded before
