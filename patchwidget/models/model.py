@@ -1,10 +1,10 @@
 """A Hugging Face model as patchwidget sees it. The module inside runs untouched."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from inspect import signature
 from threading import RLock
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -13,7 +13,15 @@ from torch import nn
 from patchwidget.errors import ModelError, PromptError
 
 from .anatomy import Anatomy, find_anatomy
+from .eager import uncompiled
+from .hooks import foreign_hooks
+from .state import training_modules
 from .trace import main_tensor
+
+_T = TypeVar("_T")
+
+# How long a prompt is tried where a hook of the user's fails on a few tokens.
+_LONGER = (8, 32, 128)
 
 # One lock for each module, however often it is wrapped: two experiments on one model take turns.
 _locks: WeakKeyDictionary[nn.Module, RLock] = WeakKeyDictionary()
@@ -45,8 +53,7 @@ class Model:
     def anatomy(self) -> Anatomy:
         """Where blocks, attention, MLP, norms and head are, found by watching one forward of three tokens."""
         with self.lock:
-            tokens = torch.arange(3, device=self.device)[None] % self.vocab_size
-            return find_anatomy(self.hf, {"input_ids": tokens, **self._no_cache})
+            return self._probe(3, lambda tokens: find_anatomy(self.hf, {"input_ids": tokens, **self._no_cache}))
 
     def examine(self) -> None:
         """Find out now, in forwards of a few tokens, what the first question would have to wait for."""
@@ -135,13 +142,35 @@ class Model:
         """Whether a token changes nothing before its own position: False for encoders, and for networks that take no tokens."""
         if not hasattr(self.hf, "get_input_embeddings"):
             return False
-        tokens = torch.arange(4, device=self.device)[None].repeat(2, 1) % self.vocab_size
-        tokens[1, -1] = (tokens[1, -1] + 1) % self.vocab_size
-        with torch.no_grad(), self.lock:
-            logits = self.logits_at(tokens, (0, 1, 2))
-        change, size = (float(x.abs().max()) for x in (logits[0] - logits[1], logits))
-        return not change > 64 * torch.finfo(self.dtype).eps * size
 
+        def changes_nothing_before(tokens: torch.Tensor) -> bool:
+            tokens = tokens.repeat(2, 1)
+            tokens[1, -1] = (tokens[1, -1] + 1) % self.vocab_size
+            logits = self.logits_at(tokens, tuple(range(tokens.shape[1] - 1)))
+            change, size = (float(x.abs().max()) for x in (logits[0] - logits[1], logits))
+            return not change > 64 * torch.finfo(self.dtype).eps * size
+
+        with torch.no_grad(), self.lock:
+            return self._probe(4, changes_nothing_before)
+
+    def _probe(self, length: int, run: Callable[[torch.Tensor], _T]) -> _T:
+        """What `run` gives for a prompt of a few tokens [1, length]; of more of them where a hook of the user's fails on so few."""
+        hooked = [name for name, module in self.hf.named_modules() if foreign_hooks(module)]
+        lengths = (length, *_LONGER) if hooked else (length,)
+        for tried in lengths:
+            try:
+                return run(torch.arange(tried, device=self.device)[None] % self.vocab_size)
+            except Exception as error:
+                if not hooked or isinstance(error, ModelError):
+                    raise
+                if tried == lengths[-1]:
+                    message = (
+                        f"A forward hook of yours, on {' or '.join(hooked[:3])}, fails on prompts of {length} to {tried} tokens: {error}"
+                    )
+                    raise ModelError(message, "Take it off, or let it pass prompts that are too short for it.") from error
+        raise AssertionError  # the last one has returned or raised
+
+    @uncompiled()
     def logits_at(self, inputs: torch.Tensor, positions: tuple[int, ...]) -> torch.Tensor:
         """The model's own logits after each prompt, float32 [prompts, positions, vocabulary].
 
@@ -221,6 +250,13 @@ class Model:
         return make_ladder(self, prompt, steer, strengths, **options)
 
     def check_ready(self) -> None:
-        """Raise ModelError where runs of this model would not repeat: in training mode."""
-        if self.hf.training:
-            raise ModelError("The model is in training mode, where dropout makes each run different.", "Call model.hf.eval() first.")
+        """Raise ModelError where runs of this model would not repeat: where it, or a module in it, is in training mode."""
+        training = training_modules(self.hf)
+        if training:
+            what = f"The module {training[0]}" if training[0] else "The model"
+            raise ModelError(f"{what} is in training mode, where dropout makes each run different.", "Call model.hf.eval() first.")
+
+    def examine_anew(self) -> None:
+        """Forget what was found out by watching it run: a module has been put in another's place."""
+        for name in ("anatomy", "has_blocks", "causal", "vocab_size"):
+            vars(self).pop(name, None)
