@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from patchwidget.errors import ModelError
 from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
@@ -71,9 +72,19 @@ class Watched:
 
 @contextmanager
 def with_graph() -> Iterator[None]:
-    """What runs inside has gradients, whatever the caller has switched off."""
+    """What runs inside has gradients, whatever the caller has switched off.
+
+    Raises:
+        ModelError: the model's weights can have none.
+    """
     with torch.inference_mode(mode=False), torch.enable_grad():
-        yield
+        try:
+            yield
+        except RuntimeError as error:
+            if "Inference tensors" not in str(error):
+                raise
+            message = "The model's weights were made in torch's inference mode, so that no gradient passes them."
+            raise ModelError(message, "Load the model outside torch.inference_mode(); exact cells need no gradients.") from error
 
 
 @contextmanager

@@ -99,8 +99,9 @@ def gradients_of_network(
         tokens: the network's input with its batch axis, as in a recording.
         root: run with this in place of the token embeddings (or of an input that is no tokens); as from `network_root`.
     """
-    leaf = (network_root(model, tokens) if root is None else root).detach().clone().requires_grad_()
     plain = tokens.is_floating_point()
+    with with_graph():
+        leaf = (network_root(model, tokens) if root is None else root).detach().clone().requires_grad_()
     with watching(model, places, None if plain else partial(_replace_embedding, model, leaf)) as watched:
         logits = model.logits_at(leaf if plain else tokens, measure.positions)
         seeds = _logit_seeds(measure, logits, whole=True)
@@ -167,8 +168,8 @@ def _through_block(
     model: Model, recording: Recording, layer: int, arriving: Tensor, sites: Sequence[str]
 ) -> tuple[dict[str, Tensor], Watched]:
     """The gradients at the sites inside a block and at its input ("resid_pre"), given those of its output; [metrics, variants, T, ...]."""
-    leaf = recording.resid[layer].detach().clone().requires_grad_()
     with watching(model, [(site, layer) for site in sites], within=model.anatomy.blocks[layer].module) as watched:
+        leaf = recording.resid[layer].detach().clone().requires_grad_()
         output = _run_block(model, recording, layer, leaf.clone()[None])
         watched.seen["resid_pre", layer] = [leaf]
         found = _pull_back(output, arriving[:, :, None].to(output.device), watched, model)
