@@ -1,6 +1,7 @@
 """One run of a prompt, written down: what patches take their values from, and what the packed executor stands on."""
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -84,6 +85,26 @@ def record_together(
     if 1 < len(prompts) == len(inputs[0]):  # no shape would tell prompts from positions
         return [record(model, prompt, sites, positions) for prompt in prompts]
     return _record(model, inputs, sites, positions)
+
+
+@torch.no_grad()
+def entering(model: Model, prompts: Sequence[Sequence[int] | Tensor]) -> Tensor:
+    """The residual stream that enters the first block in runs of these prompts of one length, [prompts, T, d_model]; nothing after it runs."""
+    inputs = torch.cat([model.inputs(prompt) for prompt in prompts])
+    found: list[Tensor] = []
+
+    def stop(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        found.extend(x for x in [main_input(args, kwargs)] if x is not None)
+        raise _Entered
+
+    with model.lock, Hooks() as hooks, suppress(_Entered):
+        hooks.before(model.anatomy.blocks[0].module, stop)
+        model.logits_at(inputs, (-1,))
+    return found[0]
+
+
+class _Entered(Exception):  # noqa: N818  (not an error)
+    """The first block has been reached, and the rest of the run is not needed."""
 
 
 def _record(model: Model, inputs: Tensor, sites: Collection[str], positions: tuple[int, ...]) -> list[Recording]:

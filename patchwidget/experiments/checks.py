@@ -1,5 +1,8 @@
 """What each result is checked by, so that a picture can be trusted."""
 
+import math
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,15 +32,20 @@ def rounding(dtype: torch.dtype, scale: float) -> float:
     return torch.finfo(dtype).eps * max(1.0, scale)
 
 
+def _apart(one: float, other: float) -> float:
+    """How far two numbers lie apart: not at all where both are no number, or the same infinity."""
+    return 0.0 if one == other or (math.isnan(one) and math.isnan(other)) else abs(one - other)
+
+
 def identity_check(patched: float, base: float, limit: float) -> Check:
     """Patching a run with its own activations has to change nothing."""
-    difference = abs(patched - base)
+    difference = _apart(patched, base)
     return Check("identity patch", difference <= limit, difference, limit, "A run patched with its own activations is unchanged.")
 
 
 def full_patch_check(patched: float, source: float, limit: float) -> Check:
     """Replacing the whole residual stream of one layer has to give the other run."""
-    difference = abs(patched - source)
+    difference = _apart(patched, source)
     return Check(
         "full patch",
         difference <= limit,
@@ -58,3 +66,25 @@ def reached_check(missed: set[tuple[str, int]]) -> Check:
     listed = ", ".join(f"{site} of layer {layer}" for site, layer in sorted(missed))
     text = f"The model never passed at {listed}, so the patch there did nothing." if missed else "Every patch was reached by the model."
     return Check("hooks fired", not missed, float(len(missed)), 0.0, text)
+
+
+def worst_checks(lists: Iterable[Sequence[Check]]) -> list[Check]:
+    """Of the checks of several results the worst of each name."""
+    found: dict[str, Check] = {}
+    for check in (check for checks in lists for check in checks):
+        other = found.get(check.name)
+        if other is None or (other.ok, -other.value) > (check.ok, -check.value):
+            found[check.name] = check
+    return list(found.values())
+
+
+def describe_failed(checks: Iterable[Check]) -> str:
+    """The checks that failed, as "identity patch (0.31, at most 5e-05 is right), ..."."""
+    return ", ".join(f"{check.name} ({check.value:.2g}, at most {check.limit:.2g} is right)" for check in checks if not check.ok)
+
+
+def warn_of_failed(checks: Sequence[Check]) -> None:
+    """Warn where a check failed: such numbers can't be relied on."""
+    failed = describe_failed(checks)
+    if failed:
+        warnings.warn(f"These numbers can't be relied on: {failed}. See result.checks.", stacklevel=2)

@@ -30,6 +30,7 @@ class _Look:
 
 def optimal_direction(runs: Runs, layer: int, pos: int, steps: int = 30, norm: float | None = None) -> SteeringVector:
     """See `Experiment.optimal_direction`."""
+    runs.look_again(whole=True)
     check_site(runs.model, "resid_pre", layer)
     shortest = min(runs.length(pair) for pair in range(len(runs.pairs)))
     if not 0 <= pos < shortest:

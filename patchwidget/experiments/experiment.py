@@ -191,7 +191,7 @@ class Experiment(Runs):
             "code": code_of(self, site, {**where, "source": source, **options}, "attribute" if "method" in options else "sweep"),
             **(told or {}),
         }
-        return Sweep(self, Layout.of(self, site, plan.coords, info), lambda: self._cells(plan, put), executor, estimate)
+        return Sweep(self, Layout.of(self, site, plan.coords, info), partial(self._cells, plan, put), executor, estimate)
 
     def patch(self, patches: Patch | Sequence[Patch], *, executor: str = "auto") -> PatchResult:
         """Apply any number of patches together in one run: at any sites, layers and positions.
@@ -207,10 +207,12 @@ class Experiment(Runs):
             raise PatchError("No patch was given.", "Give at least one pw.Patch.")
         site = "+".join(dict.fromkeys(patch.site for patch in several))
         layout = Layout.of(self, site, {}, {"patches": several, "code": script(self, f"patch({shown(several)})")})
-        cells: list[Cell | None] = [
-            Cell(tuple(edit for patch in several for edit in self._patch_edits(patch, i)), i) for i in range(len(self.pairs))
-        ]
-        return run_through(Sweep(self, layout, lambda: cells, executor), site, progress=False)
+
+        def cells(pairs: Sequence[int]) -> Iterator[Cell | None]:
+            for i in pairs:
+                yield Cell(tuple(edit for patch in several for edit in self._patch_edits(patch, i)), i)
+
+        return run_through(Sweep(self, layout, cells, executor), site, progress=False)
 
     def search(self, budget: int = 500, *, threshold: float = 0.02, method: str = "atp", seed: int = 0) -> SearchResult:
         """Look for what matters with few exact cells: layers, then positions, then heads and neurons of what matters.
@@ -250,16 +252,18 @@ class Experiment(Runs):
             PatchError: fewer than two patches, or two that replace the same activation.
         """
         named, groups = name_patches(patches, names), combined(len(patches))
-        cells: list[Cell | None] = []
-        for i in range(len(self.pairs)):
-            edits = [self._patch_edits(patch, i) for patch in patches]
-            check_apart(named, edits)
-            cells += [Cell(tuple(edit for number in group for edit in edits[number]), i) for group in groups]
+
+        def cells(pairs: Sequence[int]) -> Iterator[Cell | None]:
+            for i in pairs:
+                edits = [self._patch_edits(patch, i) for patch in patches]
+                check_apart(named, edits)
+                yield from (Cell(tuple(edit for number in group for edit in edits[number]), i) for group in groups)
+
         site = "+".join(dict.fromkeys(patch.site for patch in patches))
         labels = [" + ".join(named[number] for number in group) for group in groups]
         info = {"patches": list(patches), "code": script(self, f"interaction({shown(patches)}, names={named}).result")}
         layout = Layout.of(self, site, {"patches": labels}, info)
-        return Interaction.of(named, run_through(Sweep(self, layout, lambda: cells, executor), site, progress=False))
+        return Interaction.of(named, run_through(Sweep(self, layout, cells, executor), site, progress=False))
 
     def optimal_direction(self, layer: int, pos: int, *, steps: int = 30, norm: float | None = None) -> SteeringVector:
         """The vector of a given length that, added to the residual stream at one place, moves the metric most towards the source run.
@@ -345,6 +349,7 @@ class Experiment(Runs):
             SiteError: no such layer, head or position.
             ModelError: the model's attention can't be read.
         """
+        self.look_again(whole=True)
         find_tap(self.model, "resid_pre", layer)
         shorter = min(self.pair.length_of(run) for run in ("clean", "corrupted"))
         for value, size, what in [(head, self.model.n_heads, "Head"), (0 if pos is None else pos, shorter, "Position")]:
@@ -353,9 +358,9 @@ class Experiment(Runs):
         whole = {name: attention_pattern(self.model, self.recording(name), layer)[head].cpu().numpy() for name in ("clean", "corrupted")}
         return AttentionRow(*(whole[name] if pos is None else whole[name][pos] for name in ("clean", "corrupted")))
 
-    def _cells(self, plan: Plan, source: Source) -> Iterator[Cell | None]:
-        """One cell per place, in C order: pairs first."""
-        for i in range(len(self.pairs)):
+    def _cells(self, plan: Plan, source: Source, pairs: Sequence[int]) -> Iterator[Cell | None]:
+        """One cell per place of these pairs, in C order: pairs first."""
+        for i in pairs:
             length, there = self.length(i), patchable(self, i, source)
             self._check_rows(plan, i, source)
             values, first = values_of(self, i, source)

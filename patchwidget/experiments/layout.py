@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,15 +37,19 @@ class Layout:
         return cls(site, pairs | axes, info)
 
     def result(
-        self, runs: Runs, values: np.ndarray, state: np.ndarray, checks: list[Check], noise: Sequence[float], executor: str
+        self, runs: Runs, values: np.ndarray, state: np.ndarray, checks: list[Check], noise: Sequence[float], told: dict[str, Any]
     ) -> PatchResult:
-        """Values [places, metrics] and states [places] in C order, and the noise of each metric: one result with the others in it."""
-        results = [self._one(runs, i, values[:, i], state, checks, noise[i], executor) for i in range(len(runs.metrics))]
+        """Values [places, metrics] and states [places] in C order, and the noise of each metric: one result with the others in it.
+
+        Args:
+            told: for the result's info, by which executor, and why.
+        """
+        results = [self._one(runs, i, values[:, i], state, checks, noise[i], told) for i in range(len(runs.metrics))]
         results[0].others.update(dict(zip(list(runs.metrics)[1:], results[1:], strict=True)))
         return results[0]
 
     def _one(
-        self, runs: Runs, metric: int, values: np.ndarray, state: np.ndarray, checks: list[Check], noise: float, executor: str
+        self, runs: Runs, metric: int, values: np.ndarray, state: np.ndarray, checks: list[Check], noise: float, told: dict[str, Any]
     ) -> PatchResult:
         name = list(runs.metrics)[metric]
         lost = np.isnan(values) & np.isin(state, (EXACT, ESTIMATE))
@@ -59,7 +64,7 @@ class Layout:
             "metric": name,
             "tokens": None if runs.several else getattr(runs.pair, f"{runs.base}_tokens"),
             "tokens_by_pair": [getattr(pair, f"{runs.base}_tokens") for pair in runs.pairs] if runs.several else None,
-            "executor": executor,
+            **told,
             "gaps": gaps,
             **self.info,
         }

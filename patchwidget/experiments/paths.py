@@ -54,6 +54,7 @@ def patch_paths(
             "Use 'heads' (MLPs on the way are recomputed) or 'all' (residual connection alone); for a chain of nodes use exp.path([...])."
         )
         raise PatchError(f"freeze={freeze!r} is not known.", hint)
+    runs.look_again()
     several = [receiver] if isinstance(receiver, Node) else list(receiver)
     if not several:
         raise SiteError("The list of receivers is empty.", "Give at least one pw.Node.")
@@ -75,6 +76,7 @@ def patch_path(runs: Runs, nodes: Sequence[Node], *, source: Source | None) -> P
     """See `Experiment.path`."""
     if isinstance(nodes, Node) or len(nodes) < 2:
         raise SiteError("A path leads from one node to another, and fewer than two were given.", "Give a list of at least two.")
+    runs.look_again()
     roles = [("sender", SENDERS), *[("node between", BETWEEN)] * (len(nodes) - 2), ("receiver", RECEIVERS)]
     chain = [check_node(runs.model, node, *role) for node, role in zip(nodes, roles, strict=True)]
     for node, after in pairwise(chain):
@@ -96,8 +98,8 @@ def _measure(runs: Runs, title: str, senders: Senders, route: Route, source: Sou
     """Every sender of every pair: its change carried to the receivers, what arrives there put into the base run, the metric read."""
     put = runs.source if source is None else source
 
-    def arrivals() -> Iterator[Cell | None]:
-        for pair in range(len(runs.pairs)):
+    def arrivals(pairs: Sequence[int]) -> Iterator[Cell | None]:
+        for pair in pairs:
             changes = list(senders.edits(runs, pair, put))
             arrived = iter(route.carry(pair, [change for change in changes if change is not None]))
             yield from (None if change is None else Cell(next(arrived), pair) for change in changes)

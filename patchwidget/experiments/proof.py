@@ -1,49 +1,75 @@
-"""Cells whose values are known beforehand: they go the same way as a sweep's own cells, and what they give is what the sweep is checked by."""
+"""Cells whose values are known beforehand: they go the same way as a sweep's own cells, and what they give is what the sweep is checked by.
+
+Two of them enter at the first block with every row that can differ between the two runs, so that the whole of today's network is held against
+what was recorded of both runs. A third one patches the base run with its own activations at the site that is swept.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from patchwidget.engine.cells import Cell, Edit
 
-from .checks import Check, full_patch_check, identity_check, reached_check
+from .checks import Check, full_patch_check, identity_check
 from .runs import Runs
 
 
-def proven_pair(runs: Runs) -> int:
-    """The pair that is put to proof: the first one whose positions all correspond, so that everything can be changed."""
-    return next((i for i, pair in enumerate(runs.pairs) if not pair.shifted), 0)
+@dataclass(frozen=True, eq=False)
+class Proof:
+    """A cell, and the run ("clean" or "corrupted") whose metrics it has to give."""
+
+    cell: Cell
+    run: str
 
 
-def proof_cells(runs: Runs, cells: Sequence[Cell]) -> list[Cell]:
-    """Nothing changed; and in a language model, where all positions correspond, everything changed. Both of one pair."""
-    pair = proven_pair(runs)
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What proof cells gave.
+
+    Attributes:
+        checks: on the first metric.
+        off: how far each metric was off at the most, [metrics].
+    """
+
+    checks: list[Check]
+    off: np.ndarray
+
+    @property
+    def ok(self) -> bool:
+        return all(check.ok for check in self.checks)
+
+
+def proven_pair(runs: Runs, pairs: Sequence[int] | None = None) -> int:
+    """The pair (of these) that is put to proof: the first one whose positions all correspond, so that everything can be changed."""
+    chosen = range(len(runs.pairs)) if pairs is None else pairs
+    return next((i for i in chosen if not runs.pairs[i].shifted), chosen[0])
+
+
+def proofs_of(runs: Runs, pair: int, cells: Sequence[Cell]) -> list[Proof]:
+    """Nothing changed, at a site of these cells; and in a language model nothing and, where all positions correspond, everything changed at the
+    first block."""
     measured = [cell for cell in cells if cell.edits and cell.base == pair]
     edits = measured[len(measured) // 2].edits if measured else ()
     positions = tuple(range(runs.unchanged_before(pair), runs.length(pair)))
-    identity = Cell(tuple(_own(runs, pair, edit, positions) for edit in edits), pair)
-    if not runs.model.has_blocks or runs.pairs[pair].shifted:
-        return [identity]
-    layer = max(0, edits[0].layer) if edits else 0
-    other = runs.recording(runs.source, pair=pair).resid[layer][list(positions)]
-    return [identity, Cell((Edit("resid_pre", layer, positions, other),), pair)]
+    proofs = [Proof(Cell(tuple(_own(runs, pair, edit, positions) for edit in edits), pair), runs.base)]
+    if not runs.model.has_blocks:
+        return proofs
+    for run in (runs.base,) if runs.pairs[pair].shifted else (runs.base, runs.source):
+        entering = runs.recording(run, pair=pair).resid[0][list(positions)]
+        proofs.append(Proof(Cell((Edit("resid_pre", 0, positions, entering),), pair), run))
+    return proofs
 
 
-def judge(runs: Runs, proven: Sequence[np.ndarray], missed: set[tuple[str, int]]) -> tuple[list[Check], list[float]]:
-    """The checks, on the first metric; and for each metric how far a number may be off.
-
-    Args:
-        proven: the metrics of the proof cells, each [metrics].
-        missed: what was to be patched and was never reached.
-    """
-    limit, floor = runs.tolerance, max(runs.noise_floor, runs.parity.value)
-    pair = proven_pair(runs)
-    expected = [np.array([runs.value_of(run, pair, metric) for metric in range(len(runs.metrics))]) for run in (runs.base, runs.source)]
-    identity = identity_check(float(proven[0][0]), float(expected[0][0]), limit)
-    full = [full_patch_check(float(proven[1][0]), float(expected[1][0]), limit)] if len(proven) > 1 else []
-    off = np.abs(np.stack(proven) - np.stack(expected[: len(proven)]))
-    noise = np.fmax(np.nanmax(off, 0, initial=0), floor)
-    return [identity, *full, reached_check(missed), runs.parity], noise.tolist()
+def judge(runs: Runs, proofs: Sequence[Proof], found: Sequence[np.ndarray]) -> Verdict:
+    """Hold what proof cells gave, each [metrics], against the runs that they have to equal."""
+    expected = [[runs.value_of(proof.run, proof.cell.base, metric) for metric in range(len(runs.metrics))] for proof in proofs]
+    checks = [
+        (identity_check if proof.run == runs.base else full_patch_check)(float(value[0]), known[0], runs.tolerance)
+        for proof, value, known in zip(proofs, found, expected, strict=True)
+    ]
+    off = np.nanmax(np.abs(np.stack(found) - np.array(expected)), 0, initial=0)
+    return Verdict(checks, off)
 
 
 def _own(runs: Runs, pair: int, edit: Edit, positions: tuple[int, ...]) -> Edit:

@@ -1,5 +1,6 @@
 """The two runs of each prompt pair without a patch: recorded, measured, checked. What every question of an experiment stands on."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,10 +15,11 @@ from patchwidget.engine.measure import Measure
 from patchwidget.engine.memory import bytes_of_recording, bytes_per_row, free_memory, rows_within, size_of
 from patchwidget.engine.packed import PackedExecutor
 from patchwidget.engine.readout import read_logits
-from patchwidget.engine.recording import Recording, record_together
+from patchwidget.engine.recording import Recording, entering, record_together
 from patchwidget.engine.sites import find_tap
 from patchwidget.errors import MetricError, ModelError, PatchError, PromptError, SiteError
 from patchwidget.models.model import Model
+from patchwidget.models.state import state_of
 
 from .alignment import Align
 from .checks import Check, parity_check, rounding, tolerance
@@ -87,14 +89,44 @@ class Runs:
             )
         self.pairs: list[TokenPair] = [tokenize_pair(model, prompts, feed_answer=feed) for prompts in self.prompts]
         self.base, self.source = ("corrupted", "clean") if direction == "denoise" else ("clean", "corrupted")
-        self._recordings: dict[tuple[str, int], Recording] = {}
-        self._values: dict[tuple[str, int], list[float]] = {}
-        self._parities: dict[int, Check] = {}
-        self.gradients = GradientStore()
+        self._state = state_of(model.hf)
+        self._unproven: str | None = None
+        self.forget()
         self._feed, self.answer_pos = feed, answer_pos
         self.most_rows: int | None = None
         self.max_memory = None if max_memory is None else _bytes(max_memory)
         self.measures = [self._measure_of(i) for i in range(len(self.pairs))]
+
+    def forget(self) -> None:
+        """Forget what was recorded and measured; what is asked next runs the model again."""
+        self._recordings: dict[tuple[str, int], Recording] = {}
+        self._values: dict[tuple[str, int], list[float]] = {}
+        self._parities: dict[int, Check] = {}
+        self.gradients = GradientStore()
+        for name in ("baselines", "_largest_logit"):
+            vars(self).pop(name, None)
+
+    def look_again(self, *, whole: bool = False) -> None:
+        """Forget the recordings of a model that has changed since: its hooks, attention setting or modules, or what enters its first block.
+
+        Changed weights of its blocks show in a sweep's proof cells; for what is not proven like this, ask for `whole`: then the first pair is
+        run again and its logits compared.
+
+        Raises:
+            ModelError: it, or a module of it, is in training mode.
+        """
+        self.model.check_ready()
+        before, self._state = self._state, state_of(self.model.hf)
+        if before != self._state:
+            self._unproven = None
+            if before.modules != self._state.modules:
+                self.model.examine_anew()
+        if before != self._state or not self._still_enters() or (whole and not self._still_ends()):
+            self.forget()
+
+    def remembers(self, pairs: Iterable[int]) -> bool:
+        """Whether a run of one of these pairs has been recorded."""
+        return any((run, pair) in self._recordings for pair in pairs for run in ("clean", "corrupted"))
 
     @property
     def pair(self) -> TokenPair:
@@ -172,9 +204,20 @@ class Runs:
         why_not = self.why_not_packed()
         if name == "packed" and why_not:
             raise ModelError(f"The packed executor can't run {self.model.name}: {why_not}.", "Use executor='hooked'.")
-        return (
-            name if name != "auto" else "packed" if why_not is None and self._worst_parity(pairs or range(len(self.pairs))).ok else "hooked"
-        )
+        if name != "auto":
+            return name
+        right = why_not is None and self._unproven is None and self._worst_parity(pairs or range(len(self.pairs))).ok
+        return "packed" if right else "hooked"
+
+    def why_hooked(self) -> str | None:
+        """Why "auto" means the hooked executor here, as the end of a sentence; None where it does not."""
+        failed = [check for check in self._parities.values() if not check.ok]
+        off = f"computed block by block its logits are off by {failed[0].value:.2g}" if failed else None
+        return self.why_not_packed() or self._unproven or off
+
+    def distrust_packed(self, why: str) -> None:
+        """From now on "auto" means the hooked executor, until the model changes; `why` as the end of a sentence."""
+        self._unproven = why
 
     def why_not_packed(self) -> str | None:
         """What keeps the model from the packed executor, as the end of a sentence; None if nothing does."""
@@ -185,7 +228,17 @@ class Runs:
             return "its attention does not go through transformers' attention interface"
         if model.anatomy.tail is None:
             return "what is between its last block and its unembedding is not a chain of modules"
-        return None if model.causal else "its positions see later ones"
+        if not model.causal:
+            return "its positions see later ones"
+        hooked = self._hooked_on_the_way()
+        return f"there is a forward hook of yours on {hooked}, which may go by position" if hooked else None
+
+    def _hooked_on_the_way(self) -> str | None:
+        """The first module with a hook of the user's that packed rows would pass."""
+        anatomy = self.model.anatomy
+        passed = [block.module for block in anatomy.blocks] + [*(anatomy.tail or ()), anatomy.head]
+        inside = {module for outer in passed for module in outer.modules()} if self._state.hooks else set()
+        return next((name for name, _ in self._state.hooks if self.model.hf.get_submodule(name) in inside), None)
 
     def make_executor(self, name: str, pairs: Sequence[int] | None = None) -> PackedExecutor | HookedExecutor:
         """The executor of this name for the base runs of some pairs, which its cells name by their place in `pairs`; of all if not given."""
@@ -224,6 +277,7 @@ class Runs:
                 self._parities[pair] = self._parity_of(pair)
         return max((self._parities[pair] for pair in pairs), key=lambda check: check.value / check.limit)
 
+    @torch.inference_mode(mode=False)  # what it holds is saved for gradients
     def _measure_of(self, index: int) -> Measure:
         def source_log_probs() -> Tensor:
             return self.recording(self.source, pair=index).logits[-1].log_softmax(-1)
@@ -250,11 +304,38 @@ class Runs:
             )
         return (self.source_positions(index)[position],)
 
+    def _still_enters(self) -> bool:
+        """Whether what enters the first block is what was recorded."""
+        by_length: dict[int, list[tuple[str, int]]] = defaultdict(list)
+        for (run, pair), recording in self._recordings.items() if self.model.has_blocks else ():
+            by_length[recording.length].append((run, pair))
+        return all(
+            torch.allclose(self._entering(places), torch.stack([self._recordings[place].resid[0] for place in places]), rtol=1e-3)
+            for places in by_length.values()
+        )
+
+    def _entering(self, places: Sequence[tuple[str, int]]) -> Tensor:
+        """What enters the first block in these runs of equal length, [runs, T, d_model]."""
+        return entering(self.model, [getattr(self.pairs[pair], run) for run, pair in places])
+
+    def _still_ends(self) -> bool:
+        """Whether the first pair's logits are those that were recorded."""
+        for run in ("clean", "corrupted"):
+            have = self._recordings.get((run, 0))
+            if have is not None and not self._parity_of_run(run, 0, have.logits).ok:
+                return False
+        return True
+
     def _parity_of(self, pair: int) -> Check:
         recording, positions = self.recording(self.base, pair=pair), self.measures[pair].positions
         with torch.no_grad(), self.model.lock:
-            plain = self.model.logits_at(recording.tokens, positions)[0]
             ours = recording.logits if self.why_not_packed() else read_logits(self.model, recording.resid[-1][list(positions)])
+        return self._parity_of_run(self.base, pair, ours)
+
+    def _parity_of_run(self, run: str, pair: int, ours: Tensor) -> Check:
+        """Whether these logits, where those of a run are measured, are those of the untouched model now."""
+        with torch.no_grad(), self.model.lock:
+            plain = self.model.logits_at(self._recordings[run, pair].tokens, self._measured_positions(run, pair))[0]
         return parity_check(ours, plain, tolerance(self.model.dtype, float(plain.abs().max())))
 
     def _record(self, pair: int, runs: Sequence[str], sites: set[str]) -> None:
@@ -271,6 +352,8 @@ class Runs:
 
     def _are_unlike(self, pair: int) -> bool:
         """Whether the two runs of a pair can't share one batch."""
+        if self.prompts[pair].corrupted is None:
+            return False
         alike = [(self.pairs[pair].length_of(run), self._measured_positions(run, pair)) for run in ("clean", "corrupted")]
         return alike[0] != alike[1] or self.why_not_packed() is not None
 

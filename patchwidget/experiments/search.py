@@ -1,8 +1,8 @@
 """Hierarchical search: what matters, from layers down to neurons, with few exact cells and estimates that say where to look."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,11 @@ from patchwidget.engine.sites import axis_size, check_site, find_site
 from patchwidget.errors import PatchError, SiteError
 
 from .attribution import Method, estimate_cells
+from .checks import Check, describe_failed, worst_checks
+from .layout import Layout
 from .patches import Patch
 from .runs import Runs
+from .sweep import Sweep, run_through
 
 LEVELS = ("layers", "positions", "heads", "neurons")
 EditsOf = Callable[[Patch, int], list[Edit]]
@@ -40,6 +43,7 @@ class SearchResult:
         budget, spent: exact cells allowed and computed (each pair of prompts counts).
         threshold: the size of effect that matters.
         info: model, metric, direction, method.
+        checks: of the exact cells, the worst of each name.
     """
 
     cells: pd.DataFrame
@@ -48,6 +52,12 @@ class SearchResult:
     spent: int
     threshold: float
     info: dict[str, Any]
+    checks: list[Check]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check holds."""
+        return all(check.ok for check in self.checks)
 
     @property
     def found(self) -> pd.DataFrame:
@@ -60,6 +70,7 @@ class SearchResult:
 
     def __repr__(self) -> str:
         head = f"SearchResult({self.info['metric']}, {self.info['direction']}: {self.spent} of {self.budget} exact cells, threshold {self.threshold:g})"
+        head += "" if self.ok else f" FAILED: {describe_failed(self.checks)}"
         return "\n".join([head, *(f"  {_told(row)}" for row in self.levels.to_dict("records"))])
 
 
@@ -69,6 +80,7 @@ def search(runs: Runs, edits_of: EditsOf, budget: int, threshold: float, method:
         raise PatchError(f"A budget of {budget} cells is no search.", "Give the number of exact cells that may be computed.")
     if not threshold > 0:
         raise PatchError(f"With threshold={threshold} everything would matter.", "Give a fraction of the gap above 0, such as 0.02.")
+    runs.look_again(whole=True)
     looker, draw, n_pairs = _Looker(runs, edits_of, method), np.random.default_rng(seed), len(runs.pairs)
     found: dict[str, list[Patch]] = {}
     tables, summaries, spent = [], [], 0
@@ -87,7 +99,7 @@ def search(runs: Runs, edits_of: EditsOf, budget: int, threshold: float, method:
     info = {"model": runs.model.name, "metric": runs.metric_name, "direction": runs.direction, **method.info}
     cells = pd.DataFrame(tables, columns=_COLUMNS).astype(dict.fromkeys(["layer", "pos", "head", "neuron"], "Int64"))
     cells = cells.sort_values(["level", "effect"], key=_sizes_within_levels, ignore_index=True)
-    return SearchResult(cells, pd.DataFrame(summaries), budget, spent, threshold, info)
+    return SearchResult(cells, pd.DataFrame(summaries), budget, spent, threshold, info, looker.checks)
 
 
 class _Looker:
@@ -100,25 +112,25 @@ class _Looker:
         self._gap = float(np.mean([runs.value_of(runs.source, pair) for pair in pairs]) - self._base.mean())
         if not abs(self._gap) > runs.noise_floor:
             raise PatchError(f"Both runs give the same {runs.metric_name}, so there is nothing to search for.", "Choose other prompts.")
-        self._executor = runs.make_executor(runs.choose_executor("auto"))
+        self.checks: list[Check] = []
 
     def estimates(self, patches: Sequence[Patch]) -> np.ndarray:
         """[patches]"""
-        cells = self._cells(patches)
+        cells = self._cells(patches, range(len(self._base)))
         return self._effects(estimate_cells(self._runs, cells, self._method)[:, 0]) if cells else np.empty(0)
 
     def effects(self, patches: Sequence[Patch]) -> np.ndarray:
-        """[patches], computed."""
-        cells = self._cells(patches)
-        values = np.empty(len(cells))
-        with closing(self._executor.run(cells)) as batches:
-            for batch in batches:
-                values[batch.cells] = batch.values[:, 0].numpy()
-        return self._effects(values) if cells else np.empty(0)
+        """[patches], computed and checked."""
+        if not patches:
+            return np.empty(0)
+        layout = Layout.of(self._runs, "search", {"patch": list(range(len(patches)))}, {})
+        result = run_through(Sweep(self._runs, layout, partial(self._cells, patches), "auto"), "search", progress=False)
+        self.checks = worst_checks([self.checks, result.checks])
+        return self._effects(result.values.to_numpy())
 
-    def _cells(self, patches: Sequence[Patch]) -> list[Cell]:
+    def _cells(self, patches: Sequence[Patch], pairs: Sequence[int]) -> list[Cell]:
         """Pairs first."""
-        return [Cell(tuple(self._edits_of(patch, pair)), pair) for pair in range(len(self._base)) for patch in patches]
+        return [Cell(tuple(self._edits_of(patch, pair)), pair) for pair in pairs for patch in patches]
 
     def _effects(self, values: np.ndarray) -> np.ndarray:
         return (values.reshape(len(self._base), -1) - self._base[:, None]).mean(0) / self._gap

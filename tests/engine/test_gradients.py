@@ -23,7 +23,7 @@ def some_cells(experiment: pw.Experiment, site: str, **options) -> list[Cell]:
     """The cells of a sweep over some positions."""
     few = {"neurons": [0, 17]} if site == "mlp_post" else {}
     options = {"positions": POSITIONS, **few, **options}
-    return [cell for cell in experiment.start(site, **options)._make_cells() if cell is not None]
+    return [cell for cell in experiment.start(site, **options)._make_cells([0]) if cell is not None]
 
 
 def own(experiment: pw.Experiment, edit: Edit) -> torch.Tensor:

@@ -112,6 +112,8 @@ def test_what_has_no_proof_says_less():
 
 # ---- faults
 
+BROKEN = pytest.mark.filterwarnings("ignore:These numbers can't be relied on")
+
 
 def not_written(monkeypatch):
     """Hooks that never fire."""
@@ -130,6 +132,7 @@ def stream_untouched(monkeypatch):
     monkeypatch.setattr(hooked, "on_write", lambda *args, **kwargs: None)
 
 
+@BROKEN
 @pytest.mark.parametrize("executor", ["packed", "hooked"])
 @pytest.mark.parametrize(
     ("fault", "site"),
@@ -148,6 +151,7 @@ def test_a_patch_that_never_happens(monkeypatch, fault, site, executor):
     assert "FAILED: " in repr(broken)
 
 
+@BROKEN
 @pytest.mark.parametrize("executor", ["packed", "hooked"])
 def test_a_patch_that_goes_to_another_position(monkeypatch, executor):
     from patchwidget.engine.cells import EditTable
@@ -167,6 +171,8 @@ def test_logits_that_are_not_the_models():
     odd = tiny_model()
     odd.hf.config.logits_scaling = 2.0
     fresh = pw.Experiment(odd, telling_pair(odd))
-    assert fresh.sweep("z", progress=False).info["executor"] == "hooked"
-    insisted = fresh.sweep("z", executor="packed", progress=False)
+    with pytest.warns(UserWarning, match="can't be relied on: logits"):
+        assert fresh.sweep("z", progress=False).info["executor"] == "hooked"
+    with pytest.warns(UserWarning, match="can't be relied on: .*logits"):
+        insisted = fresh.sweep("z", executor="packed", progress=False)
     assert "logits" in {check.name for check in insisted.checks if not check.ok}

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from patchwidget.errors import PatchError, PromptError
 from patchwidget.experiments.alignment import Span, both_spans, find_span
-from patchwidget.experiments.checks import Check
+from patchwidget.experiments.checks import worst_checks
 from patchwidget.experiments.prompts import Answer, PromptPair, Text, tokenize_pair, tokenize_prompt
 from patchwidget.experiments.promptset import PromptSet
 from patchwidget.experiments.result import NOT_MEASURABLE, PatchResult
@@ -128,16 +128,6 @@ def _trace(
     state = np.stack([result.state for result in results.values()])
     noise = max(result.noise for result in swept.values())
     return PatchResult(values, first.clean, first.corrupted, state, worst_checks([r.checks for r in swept.values()]), noise, info)
-
-
-def worst_checks(lists: Iterable[Sequence[Check]]) -> list[Check]:
-    """Of the checks of several results the worst of each name."""
-    found: dict[str, Check] = {}
-    for check in (check for checks in lists for check in checks):
-        other = found.get(check.name)
-        if other is None or (other.ok, -other.value) > (check.ok, -check.value):
-            found[check.name] = check
-    return list(found.values())
 
 
 def _by_role(trace: PatchResult, fact: _Fact) -> PatchResult:

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from patchwidget.errors import PatchError, SiteError
+from patchwidget.experiments.checks import worst_checks
 from patchwidget.experiments.code import setup, shown
 from patchwidget.experiments.experiment import Experiment
 from patchwidget.experiments.plan import Choices
@@ -17,8 +18,6 @@ from patchwidget.experiments.prompts import PromptPair
 from patchwidget.experiments.promptset import PromptSet
 from patchwidget.experiments.result import PatchResult
 from patchwidget.models.model import Model
-
-from .causal_trace import worst_checks
 
 # component -> the site, and whether all of a layer ("layer") or of the model ("model") goes together
 COMPONENTS = {

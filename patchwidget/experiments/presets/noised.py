@@ -1,7 +1,7 @@
 """Runs with noise on the embeddings of some tokens: the corrupted run of causal tracing."""
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -65,10 +65,16 @@ class NoisedExperiment(Experiment):
             else:
                 super()._record(pair, [run], sites)
 
-    def _parity_of(self, pair: int) -> Check:
-        self.recording(self.base, pair=pair)  # recorded before: inside, the noise would be added to it twice
-        with self.noised(pair):
-            return super()._parity_of(pair)
+    def _entering(self, places: Sequence[tuple[str, int]]) -> Tensor:
+        entered = []
+        for run, pair in places:
+            with self.noised(pair) if run == "corrupted" else nullcontext():
+                entered.append(super()._entering([(run, pair)]))
+        return torch.cat(entered)
+
+    def _parity_of_run(self, run: str, pair: int, ours: Tensor) -> Check:
+        with self.noised(pair) if run == "corrupted" else nullcontext():
+            return super()._parity_of_run(run, pair, ours)
 
 
 class _NoisedExecutor(HookedExecutor):

@@ -1,0 +1,274 @@
+"""A model that changes between two questions: the second answer is the changed model's."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import patchwidget as pw
+from tests.zoo import telling_pair, tiny_module
+
+
+def knock_out_a_head(hf: nn.Module) -> None:
+    hf.model.layers[0].self_attn.o_proj.weight.data[:, :8] = 0
+
+
+def change_an_embedding(hf: nn.Module) -> None:
+    """Of the first token, which is the same in both prompts and before all that a patch can change."""
+    hf.model.embed_tokens.weight.data[54] *= 2
+
+
+def change_the_unembedding(hf: nn.Module) -> None:
+    hf.lm_head.weight.data *= 1.5
+
+
+def add_a_hook(hf: nn.Module) -> None:
+    def mark(module: nn.Module, args: tuple) -> tuple:
+        hidden = args[0].clone()
+        hidden[:, 1] = 1.0
+        return (hidden, *args[1:])
+
+    hf.model.layers[2].register_forward_pre_hook(mark)
+
+
+def put_in_another_module(hf: nn.Module) -> None:
+    hf.model.layers[1].mlp = nn.Sequential(nn.Linear(32, 32), nn.Linear(32, 32))
+
+
+def attend_otherwise(hf: nn.Module) -> None:
+    """Each of them is one function on the CPU; the scale is what differs."""
+    hf.set_attn_implementation("eager")
+    hf.model.layers[3].self_attn.scaling *= 1.5
+
+
+CHANGES = [knock_out_a_head, change_an_embedding, change_the_unembedding, add_a_hook, put_in_another_module, attend_otherwise]
+QUESTIONS = {
+    "sweep": lambda exp: exp.sweep("resid_mid").values.to_numpy(),
+    "hooked": lambda exp: exp.sweep("z", executor="hooked").values.to_numpy(),
+    "in order": lambda exp: exp.sweep("mlp_out", order="attribution").values.to_numpy(),
+    "estimates": lambda exp: exp.attribute("attn_out").values.to_numpy(),
+    "patch": lambda exp: exp.patch(pw.Patch("resid_pre", 3, pos=7)).values.to_numpy(),
+    "search": lambda exp: exp.search(40).cells["effect"].to_numpy(float),
+    "attention": lambda exp: exp.attention(3, 1).clean,
+    "direction": lambda exp: exp.optimal_direction(1, 7, steps=2)[1].numpy(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_answer_is_that_of_the_model_as_it_is(change, question):
+    ask, hf = QUESTIONS[question], tiny_module("llama")
+    model = pw.wrap(hf)
+    pair = telling_pair(model)
+    exp = pw.Experiment(model, pair)
+    before = ask(exp)
+    change(hf)
+    anew = ask(pw.Experiment(pw.wrap(hf), pair))
+    after = ask(exp)
+    if not (change is change_the_unembedding and question in ("search", "attention", "direction")):  # these have no unit, or no unembedding
+        assert before.shape != anew.shape or np.abs(before - anew).max() > 1e-3, "a change that changes nothing tests nothing"
+    np.testing.assert_allclose(after, anew, rtol=1e-4, atol=1e-5)
+
+
+def test_a_list_of_pairs_notices_it_too():
+    hf = tiny_module("llama")
+    model = pw.wrap(hf)
+    pairs = [telling_pair(model), telling_pair(model, [9, 3, 5, 8], [9, 4, 5, 8])]
+    exp = pw.Experiment(model, pairs)
+    exp.sweep("z")
+    hf.model.embed_tokens.weight.data[3] += 1  # a token of the second pair alone
+    np.testing.assert_allclose(exp.sweep("z").values, pw.Experiment(model, pairs).sweep("z").values, atol=1e-5)
+
+
+def test_recordings_of_an_unchanged_model_are_kept(monkeypatch):
+    from patchwidget.experiments import runs
+
+    exp = pw.Experiment(model := pw.wrap(tiny_module("llama")), telling_pair(model))
+    exp.sweep("z")
+    monkeypatch.setattr(runs, "record_together", None)  # would fail
+    assert exp.sweep("z").ok
+
+
+def test_weights_changed_in_mid_sweep_are_told():
+    hf = tiny_module("llama")
+    model = pw.wrap(hf)
+    exp = pw.Experiment(model, [telling_pair(model), telling_pair(model, [9, 3, 5, 8], [9, 4, 5, 8])])
+    vars(exp)["pairs_at_once"] = 1
+    sweep = exp.start("z")
+    batches = iter(sweep)
+    next(batches)
+    exp.recording("clean", pair=1)
+    knock_out_a_head(hf)
+    list(batches)
+    assert sweep.done == sweep.total
+
+
+@pytest.mark.parametrize("name", ["", "model.layers.1.self_attn"])
+def test_training_mode_is_refused_in_each_question(name):
+    hf = tiny_module("llama")
+    exp = pw.Experiment(model := pw.wrap(hf), telling_pair(model))
+    exp.sweep("z")
+    hf.get_submodule(name).train()
+    for ask in (lambda: exp.sweep("z"), lambda: exp.attribute("z"), exp.search, lambda: exp.paths(pw.Node("q", 3, 0))):
+        with pytest.raises(pw.ModelError, match=f"{name or 'The model'} is in training mode"):
+            ask()
+
+
+def test_a_bare_layer_in_training_mode_is_no_matter():
+    hf = tiny_module("llama")
+    hf.model.layers[1].mlp = nn.Sequential(nn.Linear(32, 32), nn.Identity())
+    assert hf.model.layers[1].mlp.training
+    exp = pw.Experiment(model := pw.wrap(hf), telling_pair(model))
+    assert exp.sweep("z").ok
+
+
+# ---- hooks of the user's
+
+
+def test_a_hook_by_position_is_hooked_and_said():
+    hf = tiny_module("llama")
+    add_a_hook(hf)
+    model = pw.wrap(hf)
+    exp = pw.Experiment(model, telling_pair(model))
+    result = exp.sweep("z")
+    assert result.info["executor"] == "hooked"
+    assert "a forward hook of yours on model.layers.2" in result.info["why_hooked"]
+    assert result.ok
+    with pytest.raises(pw.ModelError, match=r"forward hook of yours on model\.layers\.2"):
+        exp.sweep("z", executor="packed")
+    with pytest.raises(pw.ModelError, match=r"forward hook of yours on model\.layers\.2"):
+        exp.paths(pw.Node("q", 3, 0))
+
+
+def test_a_hook_that_needs_a_longer_prompt_than_the_model_is_probed_with():
+    hf, seen = tiny_module("llama"), []
+    hf.model.layers[2].register_forward_pre_hook(lambda _, args: seen.append(args[0][:, 9]))
+    exp = pw.Experiment(model := pw.wrap(hf), telling_pair(model))
+    assert exp.sweep("resid_mid").ok
+    assert seen
+    hf.model.layers[2].register_forward_pre_hook(lambda _, args: args[0][:, 1000])
+    with pytest.raises(pw.ModelError, match=r"A forward hook of yours, on model\.layers\.2, fails"):
+        _ = pw.wrap(hf).anatomy
+
+
+def test_hooks_that_belong_to_the_network_stay_packed():
+    hf = tiny_module("llama")
+    nn.utils.spectral_norm(hf.model.layers[1].mlp.down_proj)
+    hf.model.embed_tokens.register_forward_hook(lambda _, __, output: output.requires_grad_())  # of no block
+    getattr(hf, "activation_checkpointing_enable", hf.gradient_checkpointing_enable)()  # its name before transformers 5
+    hf.eval()
+    exp = pw.Experiment(model := pw.wrap(hf), telling_pair(model))
+    result = exp.sweep("z")
+    assert result.ok
+    assert result.info["executor"] == "packed"
+
+
+# ---- what fails on the packed executor
+
+
+def test_a_failed_proof_falls_back_to_the_hooked_executor(monkeypatch):
+    from patchwidget.engine.packed import PackedExecutor
+
+    attend = PackedExecutor._attend
+    monkeypatch.setattr(PackedExecutor, "_attend", lambda self, *args, **kw: (2 * attend(self, *args, **kw)[0], None))
+    exp = pw.Experiment(model := pw.wrap(tiny_module("llama")), telling_pair(model))
+    exact = pw.Experiment(model, exp.prompts[0]).sweep("z", executor="hooked")
+    for ask in ({}, {"order": "attribution"}):
+        result = exp.sweep("z", **ask)
+        np.testing.assert_allclose(result.values, exact.values, atol=1e-5)
+        assert result.ok
+        assert result.info["executor"] == "hooked"
+        assert "its proof fails there (identity patch" in result.info["why_hooked"]
+    found = exp.search(60)
+    assert found.ok
+    with pytest.warns(UserWarning, match="can't be relied on: identity patch"):
+        insisted = exp.sweep("z", executor="packed")
+    assert not insisted.ok
+
+
+# ---- modes of torch
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda exp: exp.attribute("z").values.to_numpy(),
+        lambda exp: exp.attribute("q", "atp*").values.to_numpy(),
+        lambda exp: exp.attribute("module:model.embed_tokens", positions="all").values.to_numpy(),
+        lambda exp: exp.attribute("mlp_out", "ig", steps=2).values.to_numpy(),
+        lambda exp: exp.sweep("z", order="attribution").values.to_numpy(),
+        lambda exp: exp.search(40).cells["effect"].to_numpy(float),
+        lambda exp: exp.optimal_direction(1, 7, steps=2)[1].numpy(),
+    ],
+)
+def test_inference_mode_around_a_question_changes_nothing(ask):
+    model = pw.wrap(tiny_module("llama"))
+    pair = telling_pair(model)
+    expected = ask(pw.Experiment(model, pair))
+    with torch.inference_mode():
+        np.testing.assert_allclose(ask(pw.Experiment(model, pair)), expected, atol=1e-6)
+
+
+def test_weights_made_in_inference_mode_have_no_gradients_and_say_so():
+    with torch.inference_mode():
+        hf = tiny_module("llama")
+    exp = pw.Experiment(model := pw.wrap(hf), telling_pair(model))
+    assert exp.sweep("z").ok
+    with pytest.raises(pw.ModelError, match="inference mode"):
+        exp.attribute("z")
+
+
+@pytest.mark.parametrize("compiled", ["whole", "forward", "block"])
+def test_a_compiled_network_is_run_as_it_is_written(compiled):
+    hf = tiny_module("llama")
+    pair = telling_pair(pw.wrap(hf))
+    expected = pw.Experiment(pw.wrap(hf), pair).sweep("z").values
+    if compiled == "whole":
+        hf = torch.compile(hf, backend="eager")
+    elif compiled == "forward":
+        hf.forward = torch.compile(hf.forward, backend="eager")
+    else:
+        hf.model.layers[1].compile(backend="eager")
+    for executor in ("packed", "hooked"):
+        result = pw.Experiment(pw.wrap(hf), pair).sweep("z", executor=executor)
+        assert result.ok
+        np.testing.assert_allclose(result.values, expected, atol=1e-5)
+
+
+def test_models_that_share_a_configuration_in_two_threads():
+    from concurrent.futures import ThreadPoolExecutor
+
+    one, other = tiny_module("llama"), tiny_module("llama", seed=1)
+    for module in other.modules():
+        if hasattr(module, "config"):
+            module.config = one.config
+    models = [pw.wrap(one), pw.wrap(other)]
+    experiments = [pw.Experiment(model, telling_pair(model)) for model in models]
+    setting = one.config._attn_implementation
+    alone = [exp.sweep("z").values.to_numpy() for exp in experiments]
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(6):
+            found = list(threads.map(lambda exp: exp.sweep("z"), experiments))
+            for result, expected in zip(found, alone, strict=True):
+                assert result.ok
+                np.testing.assert_allclose(result.values, expected, atol=1e-5)
+    assert one.config._attn_implementation == setting
+
+
+def test_contexts_that_switch_one_configuration_end_in_any_order():
+    from patchwidget.models.attention import attention_settings, intercepted
+
+    hf = tiny_module("llama")
+    setting = hf.config._attn_implementation
+    first, second = intercepted(hf, print), intercepted(hf, print)
+    from contextvars import copy_context
+
+    contexts = [copy_context(), copy_context()]
+    contexts[0].run(first.__enter__)
+    contexts[1].run(second.__enter__)
+    assert hf.config._attn_implementation == f"patchwidget_{setting}"
+    assert set(attention_settings(hf)) == {setting}
+    contexts[0].run(first.__exit__, None, None, None)
+    assert hf.config._attn_implementation == f"patchwidget_{setting}"
+    contexts[1].run(second.__exit__, None, None, None)
+    assert hf.config._attn_implementation == setting
