@@ -1,11 +1,12 @@
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, Error, expect, sync_playwright
 
 from scripts import chromium
-from tests.e2e.notebook import Notebook
+from tests.e2e.notebook import Notebook, screenshot
 from tests.e2e.server import Server, demo_server
 
 # longer than Playwright's 5 s: the machine may be busy, and nothing here is a race against it
@@ -44,3 +45,16 @@ def open_notebook(server: Server, browser: Browser) -> Iterator[Callable[..., No
     yield open_
     for notebook in opened:
         notebook.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    """Keeps a picture of each open page where a test fails."""
+    report = yield
+    browser = getattr(item, "funcargs", {}).get("browser")
+    if report.failed and browser:
+        pages = [page for context in browser.contexts for page in context.pages]
+        for number, page in enumerate(pages):
+            with contextlib.suppress(Error):  # a page that hangs has no picture
+                screenshot(f"failed-{item.name}-{number}", page)
+    return report
