@@ -1,7 +1,9 @@
 """A sweep's numbers on disk while it runs, so that a killed process loses nothing but the batch under way.
 
-The file begins with a line of JSON that says whose numbers these are. Each batch follows as two little-endian uint32 (how many cells, and the
-CRC-32 of the rest), int64 places and float32 metrics. A batch that a crash cut short is the last one, and is dropped.
+The file begins with a line of JSON that says whose numbers these are: digests of all they depend on. They are taken anew each time the file is
+opened, from the model and the functions as they are then, so that another model's numbers are never gone on with. Each batch follows as two
+little-endian uint32 (how many cells, and the CRC-32 of the rest), int64 places and float32 metrics. A batch that a crash cut short is the last
+one, and is dropped.
 """
 
 import hashlib
@@ -9,21 +11,22 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from patchwidget.errors import PatchError
+from patchwidget.models.digest import model_digest
 
-from .files import plain, write_whole
+from .described import described
+from .files import check_plain, plain, write_whole
 from .layout import Layout
 from .runs import Runs
 from .sources import Source
 
-FORMAT, VERSION = "patchwidget checkpoint", 1
+FORMAT, VERSION = "patchwidget checkpoint", 2
 _HEAD = struct.Struct("<II")
 
 
@@ -31,18 +34,19 @@ class Checkpoint:
     """The file of one sweep. It is made at once if it is not there.
 
     Args:
-        owner: the sweep's fingerprint.
+        owner: the sweep's `fingerprint`.
         metrics: how many numbers each cell has.
 
     Raises:
         PatchError: the file is of another sweep or something else, or it can't be read or written.
     """
 
-    def __init__(self, path: Path, owner: str, metrics: int) -> None:
+    def __init__(self, path: Path, owner: Mapping[str, str], metrics: int) -> None:
         self.path, self._metrics = path, metrics
-        header = {"format": FORMAT, "version": VERSION, "sweep": owner}
+        header = {"format": FORMAT, "version": VERSION, "sweep": dict(owner)}
         if not path.exists():
             write_whole(path, json.dumps(header).encode() + b"\n")
+        check_plain(path)
         try:
             content = path.read_bytes()
         except OSError as error:
@@ -75,31 +79,40 @@ class Checkpoint:
             ) from error
 
 
-def fingerprint(runs: Runs, layout: Layout, source: Source | None) -> str:
-    """What a sweep's numbers depend on, in 64 characters: weights, prompts, metrics (functions by their names), cells and source."""
+def fingerprint(runs: Runs, layout: Layout, source: Source | None) -> dict[str, str]:
+    """What a sweep's numbers depend on, each part in 64 characters: the model by every number it computes with, the prompts, the metrics
+    (functions by what they compute), and which cells are given what.
+
+    It is taken anew from the model as it is.
+    """
     told = {
-        "model": [runs.model.name, str(runs.model.dtype), _weights(runs)],
-        "pairs": [
-            [_tokens(pair.clean), _tokens(pair.corrupted), pair.answers, pair.distractors, pair.correspondence] for pair in runs.pairs
+        "the model": [runs.model.name, model_digest(runs.model.hf), _hooks(runs.model.hf)],
+        "the prompts": [
+            [[_tokens(pair.clean), _tokens(pair.corrupted), pair.answers, pair.distractors, pair.correspondence] for pair in runs.pairs],
+            [measure.positions for measure in runs.measures],
+            [pair.roles for pair in runs.pairs],
         ],
-        "positions": [measure.positions for measure in runs.measures],
-        "roles": [pair.roles for pair in runs.pairs],
-        "asked": [list(runs.metrics), runs.direction, layout.site, layout.axes, {**layout.info, "code": ""}],
-        "options": layout.info.get("code", "").rpartition("\nresult = ")[2],
-        "source": hashlib.sha256(source.detach().cpu().float().numpy().tobytes()).hexdigest()
-        if isinstance(source, Tensor)
-        else repr(source),
+        "the metrics": described(runs.metrics),
+        "the cells": [
+            runs.direction,
+            layout.site,
+            layout.axes,
+            {**layout.info, "code": ""},
+            layout.info.get("code", "").rpartition("\nresult = ")[2],
+        ],
+        "the source": described(source),
     }
-    return hashlib.sha256(json.dumps(plain(told), sort_keys=True).encode()).hexdigest()
+    return {part: hashlib.sha256(json.dumps(plain(value), sort_keys=True).encode()).hexdigest() for part, value in told.items()}
 
 
-def _weights(runs: Runs) -> str:
-    """The first numbers of every weight."""
-    digest = hashlib.sha256()
-    for name, weight in runs.model.hf.named_parameters():
-        digest.update(f"{name} {list(weight.shape)}".encode())
-        digest.update(weight.detach().flatten()[:16].to("cpu", torch.float32).numpy().tobytes())
-    return digest.hexdigest()
+def _hooks(hf: nn.Module) -> list:
+    """The user's own hooks, which are part of what the model computes."""
+    return [
+        [name, kind, described(hook)]
+        for name, module in hf.named_modules()
+        for kind in ("_forward_pre_hooks", "_forward_hooks")
+        for hook in getattr(module, kind).values()
+    ]
 
 
 def _tokens(prompt: list[int] | Tensor) -> list:
@@ -115,7 +128,8 @@ def _check_owner(path: Path, line: bytes, wanted: dict) -> None:
         raise PatchError(f"{path} is no checkpoint of a sweep.", "Choose a file that is not there yet.")
     if header.get("version") != VERSION:
         message = f"{path} is a checkpoint of version {header.get('version')}, and this patchwidget knows version {VERSION}."
-        raise PatchError(message, "Update patchwidget, or choose another file.")
+        raise PatchError(message, "Choose another file, or use the patchwidget that wrote it.")
     if header.get("sweep") != wanted["sweep"]:
-        message = f"{path} belongs to another sweep: the model, the prompts, the metric or the cells are others."
+        others = [part for part, digest in wanted["sweep"].items() if header.get("sweep", {}).get(part) != digest]
+        message = f"{path} belongs to another sweep: it differs in {' and '.join(others)}."
         raise PatchError(message, "Ask for the same sweep, or choose another file.")

@@ -93,7 +93,8 @@ class Experiment(Runs):
             executor: "auto" takes the packed executor where the model allows it; "packed" or "hooked" insists.
             order: "attribution" computes the cells that attribution patching estimates to be the largest first.
             checkpoint: a file that each batch is written to as it comes. The same sweep with the same file goes on where it was cut off, by a
-                killed process for example.
+                killed process for example. It is refused for another model, of which every weight, buffer and setting counts, other prompts,
+                another source, or a function that computes something else (its code, constants and what it closes over).
             progress: show a progress bar if it takes more than a second.
 
         Returns:

@@ -5,10 +5,12 @@ A file is a zip archive of `header.json` and one `.npy` array each for values an
 
 import json
 import os
-import tempfile
+import secrets
+import stat
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
@@ -78,18 +80,47 @@ def open_result(path: str | Path) -> PatchResult:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that at any moment the old one or the new one is there, whole."""
+    with replacing(path) as written:
+        written.write_bytes(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives an empty file beside `path`, to be written; when all is well it takes the place of `path`, at once.
+
+    Where `path` is a link, the file that it points to is replaced. A new file has the permissions that the user's umask leaves, and one that
+    was there keeps its own.
+
+    Raises:
+        PatchError: the file can't be written, is write-protected, or is no plain file.
+    """
+    target = Path(os.path.realpath(path))
+    check_plain(target)
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+    if mode is not None and not mode & 0o222:
+        raise PatchError(f"{path} is write-protected.", "Choose another file.")
     written: Path | None = None
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            written = Path(file.name)
-            file.write(content)
-            file.flush()
+        new = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        with new.open("xb"):
+            written = new
+        yield written
+        if mode is not None:
+            written.chmod(mode)
+        with written.open("rb+") as file:
             os.fsync(file.fileno())
-        written.replace(path)
+        written.replace(target)
     except OSError as error:
+        raise PatchError(f"{path} can't be written: {error.strerror or error}.", "Choose a folder that exists and has room.") from error
+    finally:
         if written is not None:
             written.unlink(missing_ok=True)
-        raise PatchError(f"{path} can't be written: {error.strerror or error}.", "Choose a folder that exists and has room.") from error
+
+
+def check_plain(path: Path) -> None:
+    """Raise PatchError where something is there that is no file: a folder or a device."""
+    if path.exists() and not path.is_file():
+        raise PatchError(f"{path} is no plain file.", "Choose another name.")
 
 
 def plain(value: Any) -> Any:
@@ -136,6 +167,8 @@ def _checked(header: Any, path: str | Path) -> dict[str, Any]:
     if header["version"] != VERSION:
         message = f"{path} is of version {header['version']} of the format, and this patchwidget knows version {VERSION}."
         raise PatchError(message, "Update patchwidget to open it.")
+    if not isinstance(header["results"], dict) or "" not in header["results"]:
+        raise ValueError("it holds no result")
     if strange := set(header) - _HEADER:
         raise PatchError(
             f"{path} has {', '.join(sorted(strange))}, which this patchwidget does not know.", "Update patchwidget to open it."

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from accelerate import disk_offload
 
 import patchwidget as pw
 from patchwidget.experiments import sweep as sweeps
-from tests.zoo import telling_pair, tiny_experiment, tiny_model
+from tests.zoo import telling_pair, tiny_experiment, tiny_model, tiny_module
 
 PAIRS = 6
 SCRIPT = """
@@ -80,6 +81,50 @@ def test_it_belongs_to_its_sweep(tmp_path):
             other()
 
 
+def sweep(path, model=None, metric="logit_diff"):
+    model = model or tiny_model()
+    return pw.Experiment(model, telling_pair(tiny_model()), metric).sweep("z", positions="all", checkpoint=path)
+
+
+def test_it_belongs_to_its_model(tmp_path):
+    path, model = tmp_path / "sweep.checkpoint", tiny_model()
+    sweep(path, model)
+    weight = model.hf.lm_head.weight.data
+    before = weight[5, 7].item()
+    weight[5, 7] += 1e-3
+    with pytest.raises(pw.PatchError, match="belongs to another sweep: it differs in the model"):
+        sweep(path, model)
+    weight[5, 7] = before
+    sweep(path, model)
+    handle = model.hf.model.layers[1].register_forward_hook(lambda module, args, output: output)
+    with pytest.raises(pw.PatchError, match="another sweep"):
+        sweep(path, model)
+    handle.remove()
+    model.hf.model.layers[0].self_attn.scaling *= 1.5
+    with pytest.raises(pw.PatchError, match="another sweep"):
+        sweep(path, model)
+
+
+def test_it_belongs_to_its_functions(tmp_path):
+    path = tmp_path / "sweep.checkpoint"
+    sweep(path, metric=lambda logits: logits[:, 5])
+    sweep(path, metric=lambda logits: logits[:, 5])
+    with pytest.raises(pw.PatchError, match="it differs in the metrics"):
+        sweep(path, metric=lambda logits: logits[:, 6])
+
+
+def test_weights_on_disk(tmp_path):
+    path = tmp_path / "sweep.checkpoint"
+
+    def on_disk(seed: int) -> pw.Model:
+        return pw.wrap(disk_offload(tiny_module("llama", seed), offload_dir=str(tmp_path / str(seed))), name="llama")
+
+    result = sweep(path, on_disk(0))
+    np.testing.assert_array_equal(sweep(path, on_disk(0)).values, result.values)
+    with pytest.raises(pw.PatchError, match="another sweep"):
+        sweep(path, on_disk(1))
+
+
 def test_what_is_no_checkpoint(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("Buy milk.\n")
@@ -89,6 +134,8 @@ def test_what_is_no_checkpoint(tmp_path):
     path.write_text('{"format": "patchwidget checkpoint", "version": 9}\n')
     with pytest.raises(pw.PatchError, match="of version 9"):
         tiny_experiment().sweep("resid_pre", checkpoint=path)
+    with pytest.raises(pw.PatchError, match="is no plain file"):
+        tiny_experiment().sweep("resid_pre", checkpoint="/dev/zero")
     with pytest.raises(pw.PatchError, match="can't be written"):
         tiny_experiment().sweep("resid_pre", checkpoint=tmp_path / "nowhere" / "x")
     assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
