@@ -40,10 +40,10 @@ class Comparison:
 
     def to_frame(self) -> pd.DataFrame:
         """One row per cell: the axes, and one column for each result's effect."""
+        if not self._dims:
+            return pd.DataFrame({name: [float(effect)] for name, effect in self.effects.items()})
         frames = [effect.to_dataframe(name=name)[name] for name, effect in self.effects.items()]
-        return (
-            pd.concat(frames, axis=1).reset_index() if self._dims else pd.DataFrame({name: [float(e)] for name, e in self.effects.items()})
-        )
+        return pd.concat(frames, axis=1).reset_index()
 
     def top(self, n: int = 10) -> pd.DataFrame:
         """The n cells where the results lie furthest apart, furthest first."""

@@ -1,6 +1,8 @@
 """Results on disk, compared and drawn."""
 
 import json
+import os
+import stat
 import zipfile
 
 import numpy as np
@@ -82,6 +84,37 @@ def test_a_crash_in_the_middle_leaves_the_old_file(result, tmp_path, monkeypatch
     assert [file.name for file in tmp_path.iterdir()] == ["grid.pw"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_permissions_are_those_of_the_users_other_files(result, tmp_path):
+    before = os.umask(0o027)
+    try:
+        path = result.save(tmp_path / "grid.pw")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        path.chmod(0o664)
+        result.save(path)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o664
+        path.chmod(0o444)
+        with pytest.raises(pw.PatchError, match="is write-protected"):
+            result.save(path)
+    finally:
+        os.umask(before)
+
+
+def test_only_plain_files_are_replaced(result, tmp_path):
+    (tmp_path / "far").mkdir()
+    link, target = tmp_path / "link.pw", tmp_path / "far" / "grid.pw"
+    link.symlink_to(target)
+    for _ in range(2):  # a link to nothing, and one to a file
+        result.save(link)
+        assert link.is_symlink()
+        same(pw.open_result(target), result)
+    assert [file.name for file in target.parent.iterdir()] == ["grid.pw"]
+    os.mkfifo(tmp_path / "pipe")
+    for strange in (tmp_path / "pipe", tmp_path, "/dev/full"):
+        with pytest.raises(pw.PatchError, match="is no plain file"):
+            result.save(strange)
+
+
 def rewritten(path, change):
     with zipfile.ZipFile(path) as file:
         content = {name: file.read(name) for name in file.namelist()}
@@ -101,6 +134,8 @@ def rewritten(path, change):
         (lambda header: header.update(signature="x"), "has signature, which this patchwidget does not know"),
         (lambda header: header["results"][""].update(units="nats"), "has units, which this patchwidget does not know"),
         (lambda header: header["results"][""].pop("dims"), "cut short, damaged or something else"),
+        (lambda header: header.update(results={}), "it holds no result"),
+        (lambda header: header.update(results=["x"]), "it holds no result"),
     ],
 )
 def test_what_is_not_known_is_refused(result, tmp_path, change, match):
@@ -131,6 +166,11 @@ def test_compare():
     assert part.to_frame().shape == (24, 4)
     bars = [tiny_experiment(direction=direction).sweep("mlp_out", positions="all") for direction in ("denoise", "noise")]
     assert [trace.type for trace in pw.compare(bars).plot().data] == ["bar", "bar"]
+    one, other = (tiny_experiment().patch(pw.Patch("resid_post", layer=layer, pos=4)) for layer in (0, 3))
+    single = pw.compare([one, other])
+    assert single.to_frame().iloc[0].tolist() == pytest.approx([float(one.effect), float(other.effect)])
+    assert single.top()["apart"].tolist() == pytest.approx([abs(float(one.effect - other.effect))])
+    assert "Comparison of" in repr(single)
     with pytest.raises(pw.PatchError, match="at least two"):
         pw.compare([exact])
     with pytest.raises(pw.PatchError, match="different axes"):
