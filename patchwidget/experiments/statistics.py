@@ -1,6 +1,7 @@
 """What holds over many pairs, and what may be chance: intervals, paired permutation tests, and correction for the number of cells."""
 
 import math
+import re
 import warnings
 
 import numpy as np
@@ -18,6 +19,7 @@ METHODS = {
     "holm": "Holm: the chance of even one false one is at most alpha",
     "bonferroni": "Bonferroni: likewise, and simpler",
 }
+_SAME = ("model", "site", "metric", "direction", "positions")  # of a result and its placebo
 _WORK = 5e10  # multiplications that a permutation test may take at most
 _BATCH = 4_000_000  # numbers in memory at once
 
@@ -29,6 +31,9 @@ def changes(result: PatchResult, placebo: PatchResult | None = None) -> xr.DataA
         placebo: another result of the same cells, whose changes are taken off: what the patch does beyond a disturbance of the same size.
 
     Changes within the noise of the dtype count as none.
+
+    Raises:
+        PatchError: the placebo is of other cells, another metric, direction, site, model or other pairs.
     """
     values = result.values if "pair" in result.values.dims else result.values.expand_dims("pair")
     base = result.clean if result.info.get("direction") == "noise" else result.corrupted
@@ -36,9 +41,7 @@ def changes(result: PatchResult, placebo: PatchResult | None = None) -> xr.DataA
     found = xr.where(abs(found) <= result.noise, 0.0, found)
     if placebo is None:
         return found.transpose("pair", ...)
-    if placebo.values.dims != result.values.dims or placebo.values.shape != result.values.shape:
-        message = f"The placebo has axes {dict(placebo.values.sizes)}, and the result {dict(result.values.sizes)}."
-        raise PatchError(message, "Sweep the same cells with source=pw.Placebo().")
+    _check_placebo(result, placebo)
     return (found - changes(placebo)).transpose("pair", ...)
 
 
@@ -67,8 +70,13 @@ def statistics(
         A Dataset over the result's axes without `pair`: n (pairs that have the cell), mean, sem (standard error), low and high (the interval),
         all in units of the metric; recovery (the mean change by the mean gap of these pairs); p (paired sign-flip permutation) and p_corrected.
         With one pair all but n, mean and recovery are NaN, and `attrs["reason"]` says so.
+
+    Raises:
+        PatchError: an option is not known or not possible, or the placebo does not belong to the result.
     """
-    _check(method, alternative)
+    _check(method, alternative, resamples)
+    if not 0 < confidence < 1:
+        raise PatchError(f"confidence={confidence} is not possible.", "Give a number between 0 and 1, such as 0.95.")
     change = changes(result, placebo)
     shape, dims = change.shape[1:], change.dims[1:]
     flat = change.to_numpy().reshape(len(change), -1).astype(np.float64)
@@ -111,9 +119,11 @@ def significant(
         bool over the result's axes without `pair`; False where a cell is not measurable. Its `attrs` tell alpha and method.
 
     Raises:
-        PatchError: there is one pair only, so that there is no p-value; or the method is not known.
+        PatchError: there is one pair only, so that there is no p-value; or an option is not possible, as in `statistics`.
+
+    Warns where there are so few pairs that no cell by itself could be found.
     """
-    _check(method, alternative)
+    _check(method, alternative, resamples)
     if not 0 < alpha < 1:
         raise PatchError(f"alpha={alpha} is no level of significance.", "Give a number between 0 and 1, such as 0.05.")
     if reason := why_no_p(result):
@@ -121,8 +131,9 @@ def significant(
     change = changes(result, placebo)
     flat = change.to_numpy().reshape(len(change), -1).astype(np.float64)
     p, _ = sign_flip_p(flat, resamples, alternative, seed)
-    _warn_if_hopeless(len(flat), int(np.isfinite(p).sum()), alpha, method, alternative)
     found = (corrected(p, method) <= alpha).reshape(change.shape[1:])
+    if not found.any():
+        _warn_if_hopeless(flat, int(np.isfinite(p).sum()), alpha, method, alternative, resamples)
     return change.isel(pair=0, drop=True).copy(data=found).rename("significant").assign_attrs(alpha=alpha, method=method)
 
 
@@ -149,12 +160,9 @@ def sign_flip_p(
     known = np.isfinite(changes)
     x = np.where(known, changes, 0.0)
     pairs, cells = x.shape
-    wanted = resamples or int(np.clip(40 * cells, 9_999, 199_999))
-    wanted = wanted if resamples else max(9_999, min(wanted, int(_WORK / max(1, pairs * cells))))
-    exact = 2**pairs <= max(wanted, 4096) if resamples is None else 2**pairs <= resamples
+    total, exact = _flips(pairs, cells, resamples)
     sign = {"two-sided": np.abs, "greater": np.asarray, "less": np.negative}[alternative]
     observed = sign(x.sum(0)) - 1e-9 * np.abs(x).sum(0)  # rounding must not make an equal sum less extreme
-    total = 2**pairs if exact else wanted
     random, count = np.random.default_rng(seed), np.zeros(cells, np.int64)
     step = max(1, _BATCH // max(cells, pairs, 1))
     for first in range(0, total, step):
@@ -163,6 +171,16 @@ def sign_flip_p(
         count += (sign((1.0 - 2.0 * bits) @ x) >= observed).sum(0)
     p = count / total if exact else (count + 1) / (total + 1)
     return np.where(known.sum(0) > 1, p, np.nan), exact
+
+
+def _flips(pairs: int, cells: int, resamples: int | None) -> tuple[int, bool]:
+    """How many sign flips are tried, and whether these are all there are."""
+    if resamples is None:
+        wanted = max(9_999, min(int(np.clip(40 * cells, 9_999, 199_999)), int(_WORK / max(1, pairs * cells))))
+        exact = 2**pairs <= max(wanted, 4096)
+    else:
+        wanted, exact = resamples, 2**pairs <= resamples
+    return (2**pairs if exact else wanted), exact
 
 
 def bootstrap_interval(
@@ -212,19 +230,58 @@ def _recovery(result: PatchResult, mean: np.ndarray, flat: np.ndarray) -> np.nda
     return np.where(np.abs(mean_gap) > result.noise, signed / np.where(mean_gap == 0, np.nan, mean_gap), np.nan)
 
 
-def _check(method: str, alternative: str) -> None:
+def _check(method: str, alternative: str, resamples: int | None) -> None:
     if method not in METHODS:
         raise PatchError(f"There is no correction {method!r}.", f"Use one of {', '.join(METHODS)}.")
     if alternative not in ("two-sided", "greater", "less"):
         raise PatchError(f"alternative={alternative!r} is not known.", "Use 'two-sided', 'greater' or 'less'.")
+    if resamples is not None and resamples < 1:
+        raise PatchError(f"resamples={resamples} is too few.", "Give a whole number from 1 on, or leave it out for as many as are needed.")
 
 
-def _warn_if_hopeless(pairs: int, cells: int, alpha: float, method: str, alternative: str) -> None:
-    """With few pairs even the most extreme outcome is not rare enough."""
-    least = (2 if alternative == "two-sided" else 1) / 2**pairs
-    needed = alpha / cells if method in ("holm", "bonferroni") else alpha
-    if cells and least > needed:
-        message = (
-            f"{pairs} pairs give p-values of {least:.2g} at the least, so no cell can be significant at {alpha} ({method}, {cells} cells)."
-        )
-        warnings.warn(f"{message} Take more pairs.", stacklevel=4)
+def _check_placebo(result: PatchResult, placebo: PatchResult) -> None:
+    """A control has to be the same sweep, but for its source."""
+    ours, theirs = result.values, placebo.values
+    if theirs.dims != ours.dims or theirs.shape != ours.shape:
+        different = f"The placebo has axes {dict(theirs.sizes)}, and the result {dict(ours.sizes)}."
+    elif others := [dim for dim in ours.dims if not np.array_equal(ours[dim], theirs[dim])]:
+        different = f"The placebo is of other cells: its labels differ along {', '.join(map(str, others))}."
+    elif told := [key for key in _SAME if result.info.get(key) != placebo.info.get(key)]:
+        shown = "; ".join(f"{key} {placebo.info.get(key)!r} and not {result.info.get(key)!r}" for key in told)
+        different = f"The placebo is another experiment: it has {shown}."
+    elif _window(placebo) != _window(result):
+        different = f"The placebo patches {_window(placebo)} layers at once, and the result {_window(result)}."
+    elif any(result.info.get(key) != placebo.info.get(key) for key in ("tokens", "tokens_by_pair")) or not _same_runs(result, placebo):
+        different = "The placebo is of other prompt pairs."
+    else:
+        return
+    raise PatchError(different, "Sweep the same cells of the same experiment with source=pw.Placebo().")
+
+
+def _same_runs(one: PatchResult, other: PatchResult) -> bool:
+    """Whether the runs without a patch have the same metric."""
+    noise = max(one.noise, other.noise)
+    return all(np.allclose(getattr(one, run), getattr(other, run), rtol=0, atol=noise, equal_nan=True) for run in ("clean", "corrupted"))
+
+
+def _window(result: PatchResult) -> int:
+    """How many layers are patched at once, as the call has it that the result came from."""
+    given = re.search(r"\bwindow=(\d+)", result.code().rpartition("\nresult = ")[2])
+    return int(given[1]) if given else 1
+
+
+def _warn_if_hopeless(flat: np.ndarray, cells: int, alpha: float, method: str, alternative: str, resamples: int | None) -> None:
+    """With few pairs even the most extreme outcome is not rare enough, once it is corrected for the number of cells."""
+    pairs = len(flat)
+    total, exact = _flips(pairs, flat.shape[1], resamples)
+    least = ((2 if alternative == "two-sided" else 1) if exact else 1) / (total if exact else total + 1)
+    alone = least * cells * (sum(1 / i for i in range(1, cells + 1)) if method == "fdr_by" else 1)
+    if alone <= alpha:
+        return
+    few = math.ceil(alone / alpha - 1e-9) if method.startswith("fdr") else math.inf
+    then = f"it takes {few} such cells to reach {alpha}" if few <= cells else f"no cell can be significant at {alpha}"
+    warnings.warn(
+        f"{pairs} pairs give p-values of {least:.2g} at the least; corrected for {cells} cells ({method}) one such cell has {min(1, alone):.2g}, "
+        f"so {then}. Take more {'pairs' if exact else 'resamples'}.",
+        stacklevel=4,
+    )

@@ -1,5 +1,7 @@
 """Statistics over pairs: against scipy and statsmodels, under a true null, and where there is an effect."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -123,8 +125,27 @@ def test_one_pair_has_no_p_value_and_says_so():
 
 def test_too_few_pairs_are_warned_of():
     result = planted(np.random.default_rng(0).normal(3, 0.1, (4, 3, 3)))
-    with pytest.warns(UserWarning, match="4 pairs give p-values of 0.12 at the least"):
+    with pytest.warns(UserWarning, match=r"4 pairs give p-values of 0\.12 at the least; .* so no cell can be significant at 0\.05"):
         assert not result.significant().any()
+
+
+@pytest.mark.parametrize(("method", "needed"), [("fdr_bh", 63), ("fdr_by", None), ("holm", None), ("bonferroni", None)])
+def test_what_one_cell_can_reach_is_told(method, needed):
+    """Six pairs: an effect that is alone among 100 cells can't be found, whatever its size."""
+    changes = np.random.default_rng(0).normal(0, 1, (6, 10, 10))
+    changes[:, 4, 4] += 50
+    then = f"it takes {needed} such cells" if needed else "no cell can be significant"
+    with pytest.warns(UserWarning, match=rf"6 pairs .* 0\.031 at the least; corrected for 100 cells \({method}\) .* so {then}"):
+        assert not planted(changes).significant(method=method).any()
+    for k in (needed, needed - 1) if needed else (100,):
+        p = np.array([2 / 64] * k + [1.0] * (100 - k))
+        assert (corrected(p, method)[0] <= 0.05) == (k == needed)
+
+
+def test_too_few_resamples_are_warned_of():
+    result = planted(np.random.default_rng(0).normal(3, 0.1, (20, 2)))
+    with pytest.warns(UserWarning, match=r"0\.1 at the least.* Take more resamples"):
+        result.significant(resamples=9)
 
 
 @pytest.mark.filterwarnings("ignore:8 pairs give p-values")
@@ -148,6 +169,13 @@ def test_what_is_not_known():
         result.significant(alpha=5)
     with pytest.raises(pw.PatchError, match="alternative='both' is not known"):
         result.significant(alternative="both")
+    for resamples in (0, -3):
+        for asked in (result.significant, result.statistics):
+            with pytest.raises(pw.PatchError, match=f"resamples={resamples} is too few"):
+                asked(resamples=resamples)
+    for confidence in (95, 0, 1.0, float("nan")):
+        with pytest.raises(pw.PatchError, match=r"confidence=.* is not possible"):
+            result.statistics(confidence=confidence)
 
 
 def pairs_of(model, n: int) -> list[pw.PromptPair]:
@@ -178,6 +206,35 @@ def test_a_placebo_moves_as_far_and_elsewhere():
         result.significant(placebo=experiment.sweep("z", positions="all"))
     with pytest.raises(pw.SiteError, match="no attention"):
         experiment.sweep("pattern", source=pw.Placebo())
+
+
+def test_a_placebo_of_something_else_is_refused():
+    model = tiny_model()
+    pairs = pairs_of(model, 6)
+    experiment = pw.Experiment(model, pairs)
+
+    def placebo(of=experiment, site="resid_pre", **options):
+        return of.sweep(site, source=pw.Placebo(), **{"layers": [0, 1], **options})
+
+    result = experiment.sweep("resid_pre", layers=[0, 1])
+    assert result.statistics(placebo=placebo()).sizes["layer"] == 2
+    for other, match in [
+        (placebo(layers=[1, 2]), "of other cells: its labels differ along layer"),
+        (placebo(layers=[2, 3]), "of other cells"),
+        (placebo(site="resid_post"), "it has site 'resid_post' and not 'resid_pre'"),
+        (placebo(pw.Experiment(model, pairs, "prob")), "metric 'prob' and not 'logit_diff'"),
+        (placebo(pw.Experiment(model, pairs, direction="noise")), "direction 'noise' and not 'denoise'"),
+        (placebo(pw.Experiment(tiny_model("gpt2"), pairs)), "model 'gpt2' and not 'llama'"),
+        (placebo(pw.Experiment(model, pairs[::-1])), "other prompt pairs"),
+        (placebo(pw.Experiment(model, [replace(pair, answer=3) for pair in pairs])), "other prompt pairs"),
+        (placebo(window=2), "patches 2 layers at once, and the result 1"),
+    ]:
+        for asked in (result.statistics, result.significant):
+            with pytest.raises(pw.PatchError, match=match):
+                asked(placebo=other)
+    together = [experiment.sweep("z", positions=[at], source=source) for at, source in [(4, None), (5, pw.Placebo())]]
+    with pytest.raises(pw.PatchError, match="it has positions"):
+        together[0].significant(placebo=together[1])
 
 
 def test_the_mean_of_pairs_that_lack_a_cell_is_measured_against_their_own_gap():
