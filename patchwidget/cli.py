@@ -10,6 +10,7 @@ from patchwidget._version import __version__
 from patchwidget.errors import PatchError
 
 FIRST_NOTEBOOK = "quickstart.ipynb"
+_LAST_PORT = 65535
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,11 +34,17 @@ def _parser() -> argparse.ArgumentParser:
         description="Copy the example notebooks into a folder of yours and open JupyterLab there.",
     )
     command.add_argument("--dir", type=Path, default=Path("patchwidget-examples"), help="where the examples go (default: %(default)s)")
-    command.add_argument("--port", type=int, help="the port to serve on (default: 8888, or the next that is free)")
+    command.add_argument("--port", type=_port, help="the port to serve on (default: 8888, or the next that is free)")
     command.add_argument("--no-browser", action="store_true", help="do not open a browser")
     command.add_argument("--token", help="the server's token; '' for none (default: a random one)")
     command.set_defaults(run=demo)
     return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number from 1 to {_LAST_PORT}")
+    return int(text)
 
 
 def demo(options: argparse.Namespace) -> None:

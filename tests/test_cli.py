@@ -1,5 +1,7 @@
 import json
 import os
+import runpy
+import sys
 
 import nbformat
 import pytest
@@ -32,6 +34,22 @@ def test_demo_starts_jupyterlab_on_the_first_notebook(tmp_path, no_server):
     assert "--no-browser" in arguments
     assert ("--allow-root" in arguments) == (os.geteuid() == 0)
     assert (tmp_path / "mine" / "quickstart.ipynb").read_bytes() == (cli.examples_folder() / "quickstart.ipynb").read_bytes()
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "99999", "-1", "80.5", "web"])
+def test_what_is_no_port(port, no_server, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["demo", "--dir", str(tmp_path / "mine"), f"--port={port}"])
+    assert f"'{port}' is no port: give a number from 1 to 65535" in capsys.readouterr().err
+    assert no_server == []
+
+
+def test_the_package_is_the_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["patchwidget", "--version"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("patchwidget", run_name="__main__")
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"patchwidget {__version__}\n"
 
 
 def test_demo_leaves_the_defaults_to_jupyter(tmp_path):
