@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from patchwidget.errors import PatchError
+from patchwidget.experiments.files import replacing
 
 FORMAT = "patchwidget.steering_vector"
 _ARCHITECTURE = "controlvector"
@@ -34,20 +35,30 @@ class Stored:
 
 
 def write(path: Path, stored: Stored) -> None:
-    """Write a `.safetensors` or `.gguf` file. PatchError where the name ends otherwise, or the format can't hold the vector."""
+    """Write a `.safetensors` or `.gguf` file; at any moment the old one or the new one is there, whole.
+
+    Raises:
+        PatchError: the name ends otherwise, the format can't hold the vector, or the file can't be written.
+    """
     writers = {".safetensors": _write_safetensors, ".gguf": _write_gguf}
     if path.suffix not in writers:
         raise PatchError(f"Steering vectors can't be saved as {path.name!r}.", "Let the name end in .safetensors or .gguf.")
-    writers[path.suffix](path, stored)
+    with replacing(path) as written:
+        writers[path.suffix](written, stored)
 
 
 def read(path: Path) -> Stored:
     """Read what `write`, repeng or llama.cpp's cvector-generator wrote. PatchError where it is not a steering vector."""
     if not path.is_file():
         raise PatchError(f"There is no file {str(path)!r}.", "Check the name and the folder.")
-    with path.open("rb") as file:
-        is_gguf = file.read(4) == b"GGUF"
-    return _read_gguf(path) if is_gguf else _read_safetensors(path)
+    try:
+        with path.open("rb") as file:
+            is_gguf = file.read(4) == b"GGUF"
+    except OSError as error:
+        raise PatchError(f"{path} can't be read: {error.strerror}.", "Choose another file.") from error
+    stored = _read_gguf(path) if is_gguf else _read_safetensors(path)
+    _check_about(stored.about, path)
+    return stored
 
 
 def _write_safetensors(path: Path, stored: Stored) -> None:
@@ -109,14 +120,30 @@ def _read_gguf(path: Path) -> Stored:
     }
     if not directions:
         raise _not_a_vector(path, "it holds no direction")
+    try:
+        ours = json.loads(_text(reader, FORMAT) or "{}")
+    except ValueError as error:
+        raise _not_a_vector(path, "what it says of itself is damaged") from error
     # what was written here goes back to the site it came from
-    about = json.loads(_text(reader, FORMAT) or "{}") or {
+    about = ours or {
         "site": "resid_post",
         "method": "control vector",
         "provenance": {"model_type": _text(reader, f"{_ARCHITECTURE}.model_hint"), "file": path.name},
     }
-    shift = 1 if about["site"] == "resid_pre" else 0
+    shift = 1 if isinstance(about, Mapping) and about.get("site") == "resid_pre" else 0
     return Stored({layer + shift: vector for layer, vector in directions.items()}, about)
+
+
+def _check_about(about: Any, path: Path) -> None:
+    """Raise PatchError where what a file says of its vector is not as `write` puts it."""
+    kinds = {"site": str, "method": str, "token_rule": str | list, "residual_norms": Mapping, "provenance": Mapping}
+    known = about if isinstance(about, Mapping) else {"site": None}
+    strange = [name for name, kind in kinds.items() if name in known and not isinstance(known[name], kind)]
+    if strange:
+        raise _not_a_vector(path, f"what it says of itself is damaged ({', '.join(strange)})")
+    norms = about.get("residual_norms", {})
+    if not all(str(layer).isdigit() and isinstance(norm, int | float) for layer, norm in norms.items()):
+        raise _not_a_vector(path, "what it says of itself is damaged (residual_norms)")
 
 
 def _gguf_layer(site: str, layer: int) -> int:

@@ -1,5 +1,7 @@
 """Vectors in files: everything comes back from safetensors, and control vectors are laid out as llama.cpp and repeng have them."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from gguf import GGUFReader, GGUFWriter
 from safetensors.torch import save_file
 
 from patchwidget import PatchError, SteeringVector
+from patchwidget.experiments.steering import files
 from tests.experiments.steering.test_vector import NEGATIVE, POSITIVE
 from tests.zoo import tiny_model
 
@@ -149,6 +152,37 @@ def test_files_that_are_none(tmp_path):
         SteeringVector.load(tmp_path / "nowhere.gguf")
     with pytest.raises(PatchError, match="name end in"):
         SteeringVector({1: torch.ones(3)}).save(tmp_path / "v.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("v.safetensors", "residual_norms", [1.0]),
+        ("v.safetensors", "residual_norms", {"x": 1.0}),
+        ("v.safetensors", "residual_norms", {"1": "x"}),
+        ("v.safetensors", "site", 3),
+        ("v.safetensors", "method", None),
+        ("v.safetensors", "provenance", "me"),
+        ("v.gguf", "token_rule", 2),
+    ],
+)
+def test_what_it_says_of_itself_is_damaged(tmp_path, name, field, value):
+    files.write(tmp_path / name, files.Stored({1: torch.ones(3)}, {"site": "resid_post", field: value}))
+    with pytest.raises(PatchError, match=rf"{name} is not a steering vector: what it says of itself is damaged \({field}\)"):
+        SteeringVector.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["v.safetensors", "v.gguf"])
+def test_a_file_is_replaced_at_once_or_not(vector, tmp_path, monkeypatch, name):
+    with pytest.raises(PatchError, match="can't be written: No such file"):
+        vector.save(tmp_path / "nowhere" / name)
+    vector.save(tmp_path / name)
+    before = (tmp_path / name).read_bytes()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(PatchError, match="No space left"):
+        (2 * vector).save(tmp_path / name)
+    assert (tmp_path / name).read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == [name]
 
 
 def test_a_file_with_nan_is_refused(tmp_path):
