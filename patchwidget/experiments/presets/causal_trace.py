@@ -1,8 +1,9 @@
 """Causal tracing: where a noised subject has to be restored for a fact to come back (Meng et al. 2022, arXiv:2202.05262)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from tqdm.auto import tqdm
 from patchwidget.errors import PatchError, PromptError
 from patchwidget.experiments.alignment import Span, both_spans, find_span
 from patchwidget.experiments.checks import worst_checks
+from patchwidget.experiments.code import shown
 from patchwidget.experiments.prompts import Answer, PromptPair, Text, tokenize_pair, tokenize_prompt
 from patchwidget.experiments.promptset import PromptSet
 from patchwidget.experiments.result import NOT_MEASURABLE, PatchResult
@@ -85,12 +87,14 @@ def causal_trace(
         raise PromptError("No subject was given.", "Name the words that are noised: subject='The Space Needle'.")
     rows = [(prompt, subject, answer)] if alone else [_subject_of(pair, i) for i, pair in enumerate(prompt)]  # type: ignore[arg-type]
     facts, dropped = _facts(model, rows)
+    numbers = {"noise": noise, "sigma": sigma, "samples": samples, "metric": metric, "seed": seed}
     sigma = _embedding_std(model, facts) if sigma is None else sigma
     options = {"kinds": tuple(kinds), "window": window, "layers": None if layers is None else list(layers), "executor": executor}
     how = partial(_trace, model, scale=noise * sigma, samples=samples, metric=metric, seed=seed, **options)
     bar = tqdm(facts, desc="causal trace", unit="prompt", delay=1, leave=False, disable=not progress)
     traces = [how(fact) for fact in bar]
     info = {"noise": noise, "sigma": sigma, "samples": samples, "window": window, "seed": seed, "dropped": dropped}
+    info["code"] = _code(model, rows[0] if alone else list(prompt), {**numbers, **options})  # type: ignore[arg-type]
     if alone:
         return replace(traces[0], info={**traces[0].info, **info, "subject": list(facts[0].subject)})
     return _joined([_by_role(trace, fact) for trace, fact in zip(traces, facts, strict=True)], info)
@@ -123,7 +127,7 @@ def _trace(
     parts: list[xr.DataArray] = [result.values for result in results.values()]
     values = xr.concat(parts, xr.DataArray(list(kinds), dims="kind", name="kind"))
     tokens = [model.token_text(token) for token in fact.tokens]
-    info = {**first.info, "site": "causal trace", "positions": "each", "source": "clean", "tokens": tokens, "code": _code(model, fact)}
+    info = {**first.info, "site": "causal trace", "positions": "each", "source": "clean", "tokens": tokens}
     info |= {"answer": model.token_text(fact.answer), "tokens_by_pair": None}
     state = np.stack([result.state for result in results.values()])
     noise = max(result.noise for result in swept.values())
@@ -152,7 +156,6 @@ def _joined(traces: Sequence[PatchResult], info: dict[str, Any]) -> PatchResult:
     clean, corrupted = (xr.DataArray([float(getattr(trace, run)) for trace in traces], dims="pair") for run in ("clean", "corrupted"))
     told = {**traces[0].info, **info, "tokens": None, "positions": "roles", "answer": [trace.info["answer"] for trace in traces]}
     told["tokens_by_pair"] = [trace.info["tokens"] for trace in traces]
-    told["code"] = told["code"].partition("result = ")[0] + "result = pw.causal_trace(model, pairs)  # a set of facts\n"
     state, checks = np.stack([trace.state for trace in traces]), worst_checks([trace.checks for trace in traces])
     values = xr.concat([trace.values for trace in traces], pairs)
     return PatchResult(values, clean, corrupted, state, checks, max(trace.noise for trace in traces), told)
@@ -194,8 +197,22 @@ def _embedding_std(model: Model, facts: Sequence[_Fact]) -> float:
     return float(torch.cat(found).float().std())
 
 
-def _code(model: Model, fact: _Fact) -> str:
-    return f"import patchwidget as pw\n\nmodel = {model.code}\nresult = pw.causal_trace(model, {fact.prompt!r}, {list(fact.subject)!r})\n"
+def _code(model: Model, asked: Sequence[Any], options: Mapping[str, Any]) -> str:
+    """The script that traces the same again.
+
+    Args:
+        asked: (prompt, subject, answer), or the pairs of a set.
+        options: those of `causal_trace`; what is not its default is written down.
+    """
+    defaults = signature(causal_trace).parameters
+    changed = [f", {name}={shown(value)}" for name, value in options.items() if shown(value) != shown(defaults[name].default)]
+    if isinstance(asked, tuple):
+        prompt, subject, answer = asked
+        pairs, given = "", f"{(prompt if isinstance(prompt, str) else list(map(int, prompt)))!r}, {shown(subject)}"
+        given += "" if answer is None else f", {shown(answer)}"
+    else:
+        pairs, given = f"pairs = {shown(list(asked))}\n", "pairs"
+    return f"import patchwidget as pw\n\nmodel = {model.code}\n{pairs}result = pw.causal_trace(model, {given}{''.join(changed)})\n"
 
 
 def _check_options(kinds: Sequence[str], samples: int, window: int) -> None:

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 import patchwidget as pw
 from patchwidget.experiments.presets.causal_trace import ROLES
+from tests.small import small
 from tests.zoo import CLEAN, tiny_model
 
 
@@ -87,6 +89,33 @@ def test_a_set_by_roles():
     figure = result.plot()
     assert sum(trace.type == "heatmap" for trace in figure.data) == 2  # a panel for each kind
     assert [note.text for note in figure.layout.annotations] == ["hidden", "mlp"]
+
+
+def same_again(model, result) -> None:
+    space = {"hf": model.hf, "tokenizer": model.tokenizer}
+    exec(result.code(), space)
+    xr.testing.assert_allclose(space["result"].values, result.values, atol=1e-6)
+    assert space["result"].info["code"] == result.code()
+
+
+@pytest.mark.parametrize("prompt", [CLEAN, torch.tensor(CLEAN)])
+def test_the_code_traces_the_same_again(prompt):
+    model = tiny_model()
+    own = int(model.logits(CLEAN)[-1].argmax())
+    options = {"noise": 1.0, "samples": 3, "window": 2, "kinds": ["mlp"], "metric": "log_prob", "seed": 7, "layers": iter([1, 2])}
+    same_again(model, pw.causal_trace(model, prompt, [3, 4], own, executor="hooked", **options))
+    plain = pw.causal_trace(model, prompt, [3, 4])
+    assert plain.code().splitlines()[-1] == f"result = pw.causal_trace(model, {CLEAN}, [3, 4])"
+    same_again(model, plain)
+    same_again(model, pw.causal_trace(model, prompt, [3, 4], kinds=["attn"], sigma=0.3))
+
+
+def test_the_code_of_a_set_and_of_texts():
+    model, _ = small()
+    pair = pw.PromptPair("When John and Mary went", roles={"subject": "John"})
+    options = {"samples": 2, "kinds": ("hidden",), "metric": "logit"}
+    same_again(model, pw.causal_trace(model, [pair, pw.PromptPair("A man and John went", roles={"subject": ("man", 0)})], **options))
+    same_again(model, pw.causal_trace(model, pair.clean, ("John", 0), **options))
 
 
 def test_what_is_asked_for_wrongly():
