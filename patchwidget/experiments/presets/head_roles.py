@@ -26,11 +26,11 @@ EntriesOf = Callable[[TokenPair], list[Entry]]
 AMONG = 5  # a token counts as copied if it is among so many likeliest ones
 
 
-def head_roles(model: Model, task: Sequence[PromptPair], *, length: int = 20, samples: int = 4, seed: int = 0) -> xr.Dataset:
+def head_roles(model: Model, task: PromptPair | Sequence[PromptPair], *, length: int = 20, samples: int = 4, seed: int = 0) -> xr.Dataset:
     """Scores of every head for the roles of the IOI circuit (Wang et al. 2022, section 3 and appendices), from 0 to 1.
 
     Args:
-        task: pairs with the roles IO, S1, S2 and END, as `pw.tasks.ioi` gives them; their clean prompts are looked at.
+        task: one pair or several with the roles IO, S1, S2 and END, as `pw.tasks.ioi` gives them; their clean prompts are looked at.
         length, samples, seed: of the repeated random tokens on which induction, duplicate-token and previous-token heads are told.
 
     Returns:
@@ -45,12 +45,7 @@ def head_roles(model: Model, task: Sequence[PromptPair], *, length: int = 20, sa
         PromptError: the prompts lack a role.
         ModelError: the model's attention can't be read.
     """
-    pairs = [tokenize_pair(model, pair) for pair in task]
-    missing = {"IO", "S1", "S2", "END"} - set.intersection(*(set(pair.roles) for pair in pairs)) if pairs else {"IO"}
-    if missing:
-        raise PromptError(
-            f"The prompts lack the roles {', '.join(sorted(missing))}.", "Use pw.tasks.ioi(model), or name them in PromptPair."
-        )
+    pairs = pairs_with_roles(model, task)
     by_name = {"attention_to_io": ["IO"], "attention_to_s": ["S1", "S2"], "s_inhibition": ["S2"]}
     back = {"induction": length - 1, "duplicate_token": length, "previous_token": 1}
     repeated = [tokenize_pair(model, pair) for pair in induction(model, samples, seed=seed, length=length)]
@@ -62,6 +57,19 @@ def head_roles(model: Model, task: Sequence[PromptPair], *, length: int = 20, sa
     scores["name_mover"] = scores["attention_to_io"] * scores["copy_score"]
     coords = {"layer": range(model.n_layers), "head": range(model.n_heads)}
     return xr.Dataset({name: (("layer", "head"), found) for name, found in scores.items()}, coords)
+
+
+def pairs_with_roles(model: Model, task: PromptPair | Sequence[PromptPair]) -> list[TokenPair]:
+    """The pairs as tokens; PromptError where there is none, or one lacks a role of the circuit."""
+    pairs = [tokenize_pair(model, pair) for pair in ([task] if isinstance(task, PromptPair) else task)]
+    if not pairs:
+        raise PromptError("The list of pairs is empty.", "Give at least one PromptPair.")
+    missing = {"IO", "S1", "S2", "END"} - set.intersection(*(set(pair.roles) for pair in pairs))
+    if missing:
+        raise PromptError(
+            f"The prompts lack the roles {', '.join(sorted(missing))}.", "Use pw.tasks.ioi(model), or name them in PromptPair."
+        )
+    return pairs
 
 
 @torch.no_grad()

@@ -69,7 +69,7 @@ class Mediation:
 
 def mediation(
     model: Model,
-    task: PromptSet | Sequence[PromptPair],
+    task: PromptPair | PromptSet | Sequence[PromptPair],
     *,
     components: Sequence[str] = ("heads", "head_layers", "head_model", "neuron_layers", "neuron_model"),
     role: str | None = "profession",
@@ -86,7 +86,7 @@ def mediation(
     receives them) at the tokens of `role`.
 
     Args:
-        task: pairs of equal length, with one answer and one distractor each; `pw.tasks.gendered_pronouns(model)` for the paper's.
+        task: one pair or several, each of equal length, with one answer and one distractor each; `pw.tasks.gendered_pronouns(model)` for the paper's.
         components: of "heads", "head_layers" (all heads of a layer together), "head_model" (all heads), "neurons", "neuron_layers",
             "neuron_model". Single neurons are many: choose layers for them.
         role: where neurons are set; None for all positions.
@@ -99,7 +99,8 @@ def mediation(
     strange = [name for name in components if name not in COMPONENTS]
     if strange or not components:
         raise PatchError(f"components={list(components)!r} is not known.", f"Choose of {', '.join(COMPONENTS)}.")
-    indirect, direct = (Experiment(model, task, direction=direction) for direction in ("denoise", "noise"))
+    pairs = [task] if isinstance(task, PromptPair) else task
+    indirect, direct = (Experiment(model, pairs, direction=direction) for direction in ("denoise", "noise"))
     if any(pair.shifted for pair in indirect.pairs):
         raise SiteError(
             "A pattern of attention can't be taken from a prompt whose tokens do not correspond.", "Use prompts of equal length."

@@ -15,7 +15,7 @@ from patchwidget.experiments.prompts import PromptPair
 from patchwidget.experiments.result import PatchResult
 from patchwidget.models.model import Model
 
-from .head_roles import head_roles
+from .head_roles import head_roles, pairs_with_roles
 
 Head = tuple[int, int]
 
@@ -76,7 +76,13 @@ class Movers:
 
 
 def find_movers(
-    model: Model, task: Sequence[PromptPair], *, most: int = 4, threshold: float = 0.02, freeze: str = "heads", progress: bool = True
+    model: Model,
+    task: PromptPair | Sequence[PromptPair],
+    *,
+    most: int = 4,
+    threshold: float = 0.02,
+    freeze: str = "heads",
+    progress: bool = True,
 ) -> Movers:
     """Find the parts of the IOI circuit on this model, by path patching as in the paper's section 3.
 
@@ -84,14 +90,16 @@ def find_movers(
     kind of receiver alone: first the logits; then the queries of the name movers that were found; then the values of the heads found there.
 
     Args:
-        task: pairs with the roles IO, S1, S2 and END.
+        task: one pair or several with the roles IO, S1, S2 and END.
         most: how many heads make a part at most.
         threshold: the least effect, as a share of the gap between the two prompts, that makes a head part of it.
         freeze: as in `Experiment.paths`.
 
     Raises:
+        PromptError: the prompts lack a role.
         PatchError: no head's direct effect on the logits reaches the threshold, so that there is nothing to go back from.
     """
+    pairs_with_roles(model, task)  # tells what is wrong before hundreds of runs
     experiment = Experiment(model, task, direction="noise")
     to_logits = experiment.paths(Node("resid_post"), freeze=freeze, progress=progress)
     movers, against = (_strongest(to_logits, most, threshold, sign) for sign in (1, -1))

@@ -145,6 +145,13 @@ def test_its_code_measures_it_again(model, measured):
     np.testing.assert_allclose(space["result"].values, measured["neurons"].values, rtol=1e-4, atol=1e-5)
 
 
+def test_a_pair_by_itself_is_a_task_of_one(model):
+    pair = pw.PromptPair(X_OTHER, X, ANSWER, DISTRACTOR)
+    one, several = (pw.mediation(model, task, components=["head_layers"]) for task in (pair, [pair]))
+    np.testing.assert_array_equal(one["head_layers"].values, several["head_layers"].values)
+    assert one.total.sizes == {"pair": 1}
+
+
 def test_what_is_not_known(model, measured):
     pair = pw.PromptPair(X_OTHER, X, ANSWER, DISTRACTOR)
     with pytest.raises(pw.PatchError, match=r"components=.*is not known"):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 import patchwidget as pw
 from patchwidget.experiments.presets.head_roles import copy_scores
@@ -165,3 +166,22 @@ def test_the_recipe_goes_back_from_the_logits():
         pw.find_movers(model, pairs, threshold=100)
     with pytest.raises(pw.PromptError, match="The prompts lack the roles END"):
         pw.head_roles(model, [pw.PromptPair(pairs[0].clean, pairs[0].corrupted, 1, 2, roles={"IO": 1, "S1": 3, "S2": 6})])
+
+
+def test_a_pair_by_itself_is_a_task_of_one():
+    model = tiny_model("llama")
+    (pair,) = ioi_like(model, 1)
+    xr.testing.assert_identical(pw.head_roles(model, pair), pw.head_roles(model, [pair]))
+    found, several = (pw.find_movers(model, task, most=1, threshold=0.001) for task in (pair, [pair]))
+    assert found.name_movers == several.name_movers
+    np.testing.assert_allclose(found.to_frame()["effect"], several.to_frame()["effect"], atol=1e-5)
+
+
+def test_what_is_missing_is_told_before_anything_is_run(monkeypatch):
+    monkeypatch.setattr(pw.Experiment, "paths", lambda *args, **options: pytest.fail("paths were run"))
+    model = tiny_model("llama")
+    with pytest.raises(pw.PromptError, match="lack the roles END, IO, S1, S2"):
+        pw.find_movers(model, pw.PromptPair([1, 2, 3], [1, 4, 3], 5, 7))
+    for task in (pw.find_movers, pw.head_roles):
+        with pytest.raises(pw.PromptError, match="The list of pairs is empty"):
+            task(model, [])
