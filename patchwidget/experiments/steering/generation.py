@@ -10,13 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patchwidget.engine.generate import Request, Stream
+from patchwidget.engine.generate import Stream
 from patchwidget.engine.generate import generate as run_generate
 from patchwidget.engine.steering import steered
 from patchwidget.errors import PromptError
 from patchwidget.experiments.prompts import tokenize_prompt
 from patchwidget.models.model import Model
 
+from .finite import check_finite
+from .request import conversation_tokens, make_request
 from .steer import Steer, bind, steers_of
 
 
@@ -86,7 +88,7 @@ def generate(model: Model, prompt: Any, steer: Any = None, *, chat: bool = False
     """See `Model.generate`."""
     prompts, several = read_prompts(model, prompt, chat=chat)
     steers = steers_of(steer)
-    rows = run_generate(model, _request(model, prompts, steers, **options))
+    rows = run_generate(model, make_request(model, prompts, steers, **options))
     copies = len(rows) // len(prompts)
     made = [Generation(model, prompts[i // copies], row, tuple(steers)) for i, row in enumerate(rows)]
     return made if several or copies > 1 else made[0]
@@ -133,7 +135,7 @@ def stream(model: Model, prompt: Any, steer: Any = None, *, chat: bool = False, 
     if several:
         raise PromptError("A stream continues one prompt, and a list was given.", "Use generate for several, or one stream each.")
     steers = steers_of(steer)
-    return TextStream(model, prompts[0], steers, Stream(model, _request(model, prompts, steers, **options)))
+    return TextStream(model, prompts[0], steers, Stream(model, make_request(model, prompts, steers, **options)))
 
 
 def logits(model: Model, prompt: Any, steer: Any = None, *, chat: bool = False) -> Tensor | list[Tensor]:
@@ -183,33 +185,8 @@ def _tokens(model: Model, prompt: Any, *, chat: bool) -> list[int]:
     if isinstance(prompt, str) and chat:
         prompt = [{"role": "user", "content": prompt}]
     if isinstance(prompt, Sequence) and prompt and isinstance(prompt[0], Mapping):
-        if getattr(model.tokenizer, "chat_template", None) is None:
-            raise PromptError(f"{model.name} has no chat template.", "Give the prompt as plain text.")
-        text = model.tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
-        return tokenize_prompt(model, model.encode(text, special=False), "chat")
+        return tokenize_prompt(model, conversation_tokens(model, prompt), "chat")
     return tokenize_prompt(model, prompt, "given")
-
-
-def _request(
-    model: Model,
-    prompts: list[list[int]],
-    steers: Sequence[Steer],
-    *,
-    max_new_tokens: int = 40,
-    temperature: float | None = None,
-    seed: int | None = None,
-    **options: Any,
-) -> Request:
-    """The options of `Model.generate`, as the engine and transformers take them."""
-    longest = max(map(len, prompts))
-    if model.context_length is not None and longest + max_new_tokens > model.context_length:
-        raise PromptError(
-            f"A prompt of {longest} tokens and {max_new_tokens} new ones are more than {model.name} takes, {model.context_length}.",
-            "Shorten the prompt, or lower max_new_tokens.",
-        )
-    sampling: dict[str, Any] = {"do_sample": bool(temperature)} | ({"temperature": temperature} if temperature else {})
-    chosen = {"max_new_tokens": max_new_tokens, **sampling, **options}
-    return Request(prompts, bind(model, steers, [len(tokens) for tokens in prompts]), seed, chosen)
 
 
 @torch.no_grad()
@@ -218,4 +195,6 @@ def _logits(model: Model, tokens: list[int], positions: tuple[int, ...], steers:
     model.check_ready()
     steerings = bind(model, steers, [prompt_length]) if steers else []
     with model.lock, steered(model, steerings, [0]):
-        return model.logits_at(model.inputs(tokens), positions)[0]
+        found = model.logits_at(model.inputs(tokens), positions)[0]
+    check_finite(model, found, steered=bool(steers))
+    return found

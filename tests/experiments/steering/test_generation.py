@@ -1,12 +1,14 @@
 """Generated text and its numbers, against transformers' own calls on the default model and forwards with plain hooks."""
 
+import copy
 import math
 
 import pytest
 import torch
+from transformers import SuppressTokensLogitsProcessor
 
 import patchwidget as pw
-from patchwidget import ModelError, PromptError, Steer, SteeringVector
+from patchwidget import ModelError, PatchError, PromptError, Steer, SteeringVector
 from patchwidget.experiments.steering.generation import Generation
 from tests.engine.test_isolation import traces_of
 from tests.experiments.steering.test_vector import _logits_with
@@ -163,6 +165,63 @@ def test_prompts_that_can_not_be_continued():
         model.generate([{"role": "user", "content": "hello"}])
     with pytest.raises(PromptError, match="A stream continues one prompt"):
         model.stream([[1, 2], [3]])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"max_new_tokens": 0}, PatchError, "max_new_tokens=0 is not possible"),
+        ({"max_new_tokens": -1}, PatchError, "max_new_tokens=-1 is not possible"),
+        ({"temperature": -1.0}, PatchError, r"temperature=-1\.0 is not possible"),
+        ({"temperature": math.inf}, PatchError, "temperature=inf is not possible"),
+        ({"temperature": math.nan}, PatchError, "temperature=nan is not possible"),
+        ({"stop_strings": ["."]}, PromptError, "no tokenizer to look for stop_strings"),
+        ({"foo": 1}, PatchError, "There is no option 'foo'"),
+        ({"top_pp": 0.5}, PatchError, "Did you mean top_p"),
+    ],
+)
+def test_options_that_can_not_be(options, error, message):
+    model = tiny_model("llama")
+    for ask in (model.generate, model.stream):  # a stream tells it before it is iterated
+        with pytest.raises(error, match=message):
+            ask([1, 2], **options)
+
+
+def test_options_of_transformers_are_taken():
+    model = tiny_model("llama")
+    processors = [SuppressTokensLogitsProcessor(list(range(3, 99)), device="cpu")]
+    made = model.generate([5, 6], max_new_tokens=3, top_k=4, num_return_sequences=2, temperature=0.7, logits_processor=processors, seed=0)
+    assert all(token < 3 for one in made for token in one.tokens)
+
+
+def test_conversations_that_are_none(default_model):
+    for messages in ([{"who": "user", "content": "hello"}], [{"role": "user", "content": "hello"}, {"role": "user"}]):
+        with pytest.raises(PromptError, match="is no message of a conversation"):
+            default_model.generate(messages)
+    tokenizer = copy.copy(default_model.tokenizer)
+    tokenizer.chat_template = "{{ raise_exception('Roles must alternate') }}"
+    with pytest.raises(PromptError, match="refuses the conversation: Roles must alternate"):
+        pw.wrap(default_model.hf, tokenizer).generate("hello", chat=True)
+
+
+@pytest.mark.parametrize("strength", [1e38, -3e38])
+def test_a_strength_that_is_too_great_is_told(strength):
+    model = tiny_model("llama")
+    steer = Steer(SteeringVector({1: torch.ones(32)}), strength)
+    for ask in (
+        lambda: model.generate([1, 2], steer),
+        lambda: model.generate([1, 2], steer, temperature=1.0),
+        lambda: model.generate([[1, 2], [3]], steer, num_beams=2),
+        lambda: list(model.stream([1, 2], steer)),
+        lambda: model.logits([1, 2], steer),
+        lambda: Generation(model, [1, 2], [3], (steer,)).kl,
+    ):
+        with pytest.raises(ModelError, match=r"logits are (not finite|all the same) at this strength.*Lower the strength"):
+            ask()
+    assert len(model.generate([1, 2], max_new_tokens=2, eos_token_id=None).tokens) == 2
+    model.hf.lm_head.weight.data[3] = math.nan
+    with pytest.raises(ModelError, match="a weight is NaN"):
+        model.generate([1, 2])
 
 
 def test_models_that_do_not_continue_texts():
