@@ -1,4 +1,4 @@
-"""A dose-response curve: what comes next after a prompt at each of many strengths, all computed in one packed pass."""
+"""A dose-response curve: what comes next after a prompt at each of many strengths."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -8,20 +8,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-import torch
 import xarray as xr
 from torch import Tensor
 
 from patchwidget.engine.cells import Cell
-from patchwidget.engine.hooked import HookedExecutor
-from patchwidget.engine.measure import Measure
-from patchwidget.engine.packed import PackedExecutor
 from patchwidget.errors import PatchError, PromptError
-from patchwidget.experiments.prompts import PromptPair
+from patchwidget.experiments.checks import Check
 from patchwidget.experiments.runs import Runs
 from patchwidget.models.model import Model
 
+from .finite import check_finite
 from .generation import kl_divergence, read_prompts
+from .rungs import climb
 from .steer import edits_of, in_order, steers_of
 
 
@@ -38,6 +36,7 @@ class Ladder:
             text and its id as coordinates.
         base_probabilities: the same without steering; float32 (token).
         info: model, prompt's tokens, executor ("packed" or "hooked"), what was steered.
+        checks: what the numbers were checked by; `ok` tells whether all of them passed.
     """
 
     strengths: np.ndarray
@@ -47,6 +46,12 @@ class Ladder:
     probabilities: xr.DataArray
     base_probabilities: xr.DataArray
     info: dict[str, Any] = field(default_factory=dict)
+    checks: list[Check] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check passed."""
+        return all(check.ok for check in self.checks)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per strength: the likeliest token and its probability, KL, and the probability of each token followed."""
@@ -64,7 +69,9 @@ class Ladder:
 
     def __repr__(self) -> str:
         low, high = self.strengths.min(), self.strengths.max()
-        return f"Ladder({len(self.strengths)} strengths from {low:g} to {high:g}, KL up to {self.kl.max():.3g} nats, {self.info.get('executor')})"
+        failed = "" if self.ok else f", FAILED: {', '.join(check.name for check in self.checks if not check.ok)}"
+        kl, executor = self.kl.max(), self.info.get("executor")
+        return f"Ladder({len(self.strengths)} strengths from {low:g} to {high:g}, KL up to {kl:.3g} nats, {executor}{failed})"
 
 
 def make_ladder(
@@ -83,7 +90,8 @@ def make_ladder(
     """What comes next after a prompt at each of many strengths.
 
     One run of the prompt is recorded; every strength is then a cell of the packed executor, computed from the first steered layer and position
-    on, all in the same pass. Models that it can't run take one batched forward of each strength.
+    on, all in the same pass. The prompt without steering and one of the strengths are checked against plain forwards of the model as it is.
+    Models that the packed executor can't run, or for which it does not pass the check, take one batched forward of each strength.
 
     Args:
         prompt: one prompt, as in `Model.generate`.
@@ -93,13 +101,15 @@ def make_ladder(
             at any strength or without steering. Those that are the likeliest at any strength if not given, eight at most.
         k: how many likeliest tokens to keep at each strength.
         vary: which of several steers the strengths are for; the others keep theirs.
-        executor: "auto", "packed" or "hooked".
-        runs: what an earlier ladder of the same prompt had in `info["runs"]`, so that it need not be recorded again.
+        executor: "auto", "packed" or "hooked"; "packed" insists, and a check that fails is told in `ok`.
+        runs: what an earlier ladder of the same prompt had in `info["runs"]`, so that it need not be recorded again if the model is the same.
 
     Raises:
         PatchError: no strengths, one that is not finite, nothing to steer, or a vector that does not fit.
         PromptError: several prompts, or a token that is not one.
-        ModelError: executor="packed" on a model that it can't run.
+        ModelError: executor="packed" on a model that it can't run; or the logits are not finite at a strength.
+
+    Warns where a check fails.
     """
     prompts, several = read_prompts(model, prompt, chat=chat)
     if several:
@@ -113,16 +123,17 @@ def make_ladder(
         )
     if not 0 <= vary < len(steers):
         raise PatchError(f"vary={vary}, and there are {len(steers)} steers.", "Give something to steer, and which of them varies.")
-    runs = runs or Runs(model, PromptPair(prompts[0]), "kl")
-    length = runs.pair.length
+    length = len(prompts[0])
     bound = [steer.bound(model, [length]) for steer in steers]
 
     def cell(strength: float) -> Cell:
         chosen = [replace(item, strength=strength) if i == vary else item for i, items in enumerate(bound) for item in items]
         return Cell(edits_of(in_order(chosen), length))
 
-    name = runs.choose_executor(executor)
-    log_probs = _log_probs(runs, name, [cell(strength) for strength in strengths])
+    rungs = climb(model, prompts[0], [cell(strength) for strength in strengths], executor, runs)
+    log_probs, runs = rungs.log_probs, rungs.runs
+    for strength, row in zip([0.0, *strengths], log_probs, strict=True):
+        check_finite(model, row, steered=strength != 0, where=f"at strength {strength:g}")
     tokens = [tokens] if isinstance(tokens, str) else tokens
     among = 1 if tokens is None else tokens if isinstance(tokens, int) else 0
     best = log_probs.topk(min(max(k, among), log_probs.shape[-1]))
@@ -144,21 +155,16 @@ def make_ladder(
         base_top,
         xr.DataArray(probabilities[1:], dims=("strength", "token"), coords={"strength": strengths, **coords}, name="probability"),
         xr.DataArray(probabilities[0], dims="token", coords=coords, name="probability"),
-        {"model": model.name, "tokens": runs.pair.corrupted_tokens, "executor": name, "steers": steers, "vary": vary, "runs": runs},
+        {
+            "model": model.name,
+            "tokens": runs.pair.corrupted_tokens,
+            "executor": rungs.executor,
+            "steers": steers,
+            "vary": vary,
+            "runs": runs,
+        },
+        rungs.checks,
     )
-
-
-def _log_probs(runs: Runs, executor: str, cells: list[Cell]) -> Tensor:
-    """Float32 [1 + cells, vocabulary], on the CPU: without steering, then each cell's."""
-    base = runs.recording(runs.base)
-    measure = Measure(lambda logits: logits[:, -1].log_softmax(-1), None, (base.length - 1,))
-    packed = executor == "packed"
-    engine = PackedExecutor(runs.model, [base], [measure]) if packed else HookedExecutor(runs.model, [runs.pair.corrupted], [measure])
-    found = torch.empty(1 + len(cells), base.logits.shape[-1])
-    found[0] = base.logits[-1].log_softmax(-1)
-    for batch in engine.run(cells):
-        found[[1 + number for number in batch.cells]] = batch.values
-    return found
 
 
 def _likeliest(log_probs: Tensor, best: Tensor) -> list[int]:

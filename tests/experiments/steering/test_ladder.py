@@ -97,8 +97,43 @@ def test_it_is_one_walk(monkeypatch):
     handle = model.hf.register_forward_hook(lambda *_: forwards.append(1))
     again = model.ladder(CLEAN, vector_for(model), np.linspace(-2, 2, 33), runs=ladder.info["runs"])
     handle.remove()
-    assert not forwards  # the prompt's run is there already
+    assert len(forwards) == 1  # it is checked anew, and the prompt's run is there already
     assert (again.kl == ladder.kl).all()
+    assert again.info["runs"] is ladder.info["runs"]
+
+
+def test_where_the_packed_executor_does_not_prove_itself_plain_forwards_are_taken():
+    model = tiny_model("diffllama")  # its attention mixes heads behind what the packed executor sees
+    steer = Steer(vector_for(model))
+    with pytest.warns(UserWarning, match=r"not right for diffllama.*steered forward.*Plain forwards were taken instead"):
+        ladder = model.ladder(CLEAN, steer, STRENGTHS)
+    assert ladder.info["executor"] == "hooked"
+    assert ladder.ok
+    check(model, CLEAN, [steer], ladder)
+    with pytest.warns(UserWarning, match="Use executor='hooked'"):
+        insisted = model.ladder(CLEAN, steer, STRENGTHS, executor="packed")
+    assert insisted.info["executor"] == "packed"
+    assert not insisted.ok
+    assert "FAILED: steered" in repr(insisted)
+
+
+def test_a_model_that_has_changed_is_recorded_anew():
+    model = tiny_model("llama")
+    steer = Steer(vector_for(model))
+    first = model.ladder(CLEAN, steer, STRENGTHS)
+    assert [check.name for check in first.checks] == ["unsteered", "steered", "hooks fired"]
+    assert first.ok
+    model.hf.model.layers[0].self_attn.o_proj.weight.data[:, :8] = 0
+    again = model.ladder(CLEAN, steer, STRENGTHS, runs=first.info["runs"])
+    assert again.info["executor"] == "packed"
+    check(model, CLEAN, [steer], again)
+
+
+@pytest.mark.parametrize("executor", ["auto", "packed", "hooked"])
+def test_a_strength_that_is_too_great_is_told(executor):
+    model = tiny_model("llama")
+    with pytest.raises(ModelError, match=r"logits are (not finite|all the same) at strength 1e\+38.*Lower the strength"):
+        model.ladder(CLEAN, Steer(vector_for(model)), [1.0, 1e38], executor=executor)
 
 
 def test_what_it_shows(default_model):
@@ -125,6 +160,8 @@ def test_what_is_refused():
     for strengths in ([], [1.0, float("inf")], [float("nan")]):
         with pytest.raises(PatchError, match="The strengths are"):
             model.ladder(CLEAN, vector, strengths)
+    with pytest.raises(PatchError, match="executor='fast' is not known"):
+        model.ladder(CLEAN, vector, [1.0], executor="fast")
     with pytest.raises(PatchError, match="vary=1, and there are 1 steers"):
         model.ladder(CLEAN, vector, [1.0], vary=1)
     with pytest.raises(PatchError, match="there are 0 steers"):
