@@ -135,7 +135,7 @@ def test_what_is_no_checkpoint(tmp_path):
     with pytest.raises(pw.PatchError, match="of version 9"):
         tiny_experiment().sweep("resid_pre", checkpoint=path)
     with pytest.raises(pw.PatchError, match="is no plain file"):
-        tiny_experiment().sweep("resid_pre", checkpoint="/dev/zero")
+        tiny_experiment().sweep("resid_pre", checkpoint=tmp_path)
     with pytest.raises(pw.PatchError, match="can't be written"):
         tiny_experiment().sweep("resid_pre", checkpoint=tmp_path / "nowhere" / "x")
     assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]

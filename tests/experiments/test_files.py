@@ -110,7 +110,7 @@ def test_only_plain_files_are_replaced(result, tmp_path):
         same(pw.open_result(target), result)
     assert [file.name for file in target.parent.iterdir()] == ["grid.pw"]
     os.mkfifo(tmp_path / "pipe")
-    for strange in (tmp_path / "pipe", tmp_path, "/dev/full"):
+    for strange in (tmp_path / "pipe", tmp_path / "far"):
         with pytest.raises(pw.PatchError, match="is no plain file"):
             result.save(strange)
 
