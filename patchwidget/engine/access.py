@@ -1,14 +1,18 @@
 """Reading and writing a site from hooks: the one place that knows how a module's arguments and outputs are packed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from patchwidget.models.hooks import Hooks
+from patchwidget.models.model import Model
 from patchwidget.models.trace import main_input, main_tensor
 
-from .sites import Tap
+from .cells import EditTable, RowsOf
+from .names import written_at
+from .sites import MODULE, Tap
 
 
 def on_read(hooks: Hooks, tap: Tap, read: Callable[[Tensor], None]) -> None:
@@ -39,6 +43,13 @@ def on_write(hooks: Hooks, tap: Tap, write: Callable[[Tensor], None], shared: bo
         return target if rows.data_ptr() == target.data_ptr() else target.copy_(rows.reshape(target.shape))
 
     on_pass(hooks, tap, edited)
+
+
+def on_edits(hooks: Hooks, model: Model, edits: EditTable, places: Iterable[tuple[str, int]], rows_of: RowsOf) -> None:
+    """Write the edits of these places, none of them inside attention, each time the model passes there."""
+    # a module's own input is made of the stream at resid_mid, which may be the same module's
+    for place in sorted(places, key=lambda place: place[0].startswith(MODULE)):
+        on_write(hooks, written_at(model, *place), partial(edits.write, place, rows_of=rows_of), shared=place[0] == "resid_mid")
 
 
 def on_pass(hooks: Hooks, tap: Tap, exchange: Callable[[Tensor], Tensor]) -> None:

@@ -1,5 +1,6 @@
 """Patching inside attention: queries, keys, values and patterns, on whatever attention function the model has."""
 
+import warnings
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -13,6 +14,13 @@ from patchwidget.models.model import Model
 
 from .cells import Edit, EditTable, RowsOf
 from .recording import Recording, record
+
+# what masks add to scores is this or less where attention can't look: -inf, the dtype's least number, -10,000 in old models
+_OUT_OF_SIGHT = -1e4
+_LEFT_OUT = (
+    "What is put into pattern has weight on positions that the attention can't look at (later ones, or outside of its window); "
+    "such weight is left out."
+)
 
 
 def edit_heads(edits: EditTable, site: str, layer: int, heads: Tensor, rows_of: RowsOf, numbers: Collection[int] | None = None) -> Tensor:
@@ -30,14 +38,25 @@ def as_rows(heads: Tensor) -> Tensor:
 
 
 def attend_edited(
-    attend: Any, query: Tensor, key: Tensor, value: Tensor, edits: EditTable, layer: int, numbers: Sequence[int], rows_of: RowsOf
+    attend: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    edits: EditTable,
+    layer: int,
+    numbers: Sequence[int],
+    rows_of: RowsOf,
 ) -> Tensor:
     """One group's attention with its edits of patterns, and of keys and values as single query heads see them.
+
+    Where the attention can't look, patterns stay as they are: zero. A warning says so if an edit has weight there.
 
     Args:
         attend: (query, key, value) -> output [n, S, H, d] and pattern [n, H, S, T], the model's own function with its mask and options.
         query: [n, H, S, d].
         key, value: [n, Hkv, T, d], of which the last S positions are the group's own.
+        mask: [n or 1, H or 1, S, T or more], or None.
         numbers: the cells, n of them.
         rows_of: (cell, positions) -> rows of the group, numbered from 0.
 
@@ -61,10 +80,28 @@ def attend_edited(
         )
     if not patterns:
         return output
-    rows = as_rows(pattern)
+    rows = as_rows(pattern).clone()
     edits.write(("pattern", layer), rows, rows_of, numbers)
     weights = rows.unflatten(0, (len(numbers), query.shape[2])).transpose(1, 2)
+    outside = _goes_beyond(patterns, key.shape[2])
+    if mask is not None:
+        sight = in_sight(mask[..., : key.shape[2]])
+        outside = outside or bool(((weights != pattern) & ~sight).any())
+        weights = torch.where(sight, weights, pattern)
+    if outside:
+        warnings.warn(_LEFT_OUT, stacklevel=2)
     return (weights.to(value.dtype) @ values).transpose(1, 2)
+
+
+def in_sight(mask: Tensor) -> Tensor:
+    """Where a mask, of truth values or added to the scores, lets attention look."""
+    return mask if mask.dtype == torch.bool else mask > _OUT_OF_SIGHT
+
+
+def _goes_beyond(patterns: Sequence[tuple[int, Edit]], width: int) -> bool:
+    """Whether edits of whole rows have weight on positions behind the last one that is here."""
+    beyond = [edit.value[..., width:].flatten() for _, edit in patterns if edit.columns is None and edit.value.shape[-1] > width]
+    return bool(torch.cat(beyond).any()) if beyond else False
 
 
 def _views(edits: EditTable, layer: int, numbers: Sequence[int]) -> dict[int, tuple[list[tuple[int, Edit]], list[tuple[int, Edit]]]]:

@@ -1,7 +1,7 @@
 """What is to be computed: a cell is one run of a prompt with some of its activations replaced."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,10 +18,10 @@ class Edit:
 
     Attributes:
         site, layer: where.
-        positions: which positions, n of them; for patterns, destinations.
+        positions: which positions, n of them, each once; for patterns, destinations.
         value: what to put there: [n, d], or [n, d_head] for one head, [n] for one neuron, [n, T] or [n, columns] for patterns.
         index: which head or neuron; None for the whole vector.
-        columns: which sources of a pattern; None for the whole row.
+        columns: which sources of a pattern, each once; None for the whole row. Without a head, elements of all heads' vectors side by side.
         operator: "replace", or "add" to what stands there; of whole vectors also "project_out" and "cap" along `value` (see `moved_along`).
         strength: of the last two.
     """
@@ -35,10 +35,14 @@ class Edit:
     operator: str = "replace"
     strength: float = 1.0
 
+    @property
+    def place(self) -> tuple[str, int]:
+        return self.site, self.layer
+
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One run of base prompt number `base` with these edits in it, all in one forward."""
+    """One run of base prompt number `base` with these edits in it, all in one forward; edits of one tensor in the order given."""
 
     edits: tuple[Edit, ...]
     base: int = 0
@@ -46,6 +50,8 @@ class Cell:
 
 class EditTable:
     """The edits of many cells that are run side by side, by site and layer, ready to be written into a tensor of rows.
+
+    Where edits of a cell meet, each finds what the one before it left: the last "replace" holds, and what is added after it is added to that.
 
     Attributes:
         missed: the (site, layer) pairs not reached yet: a patch that silently does nothing is worse than none.
@@ -56,13 +62,13 @@ class EditTable:
         self._edits: dict[tuple[str, int], list[tuple[int, Edit]]] = defaultdict(list)
         for number, cell in cells:
             for edit in cell.edits:
-                self._edits[edit.site, edit.layer].append((number, edit))
+                self._edits[edit.place].append((number, edit))
         self.missed = set(self._edits)
 
     @property
-    def places(self) -> set[tuple[str, int]]:
+    def places(self) -> Collection[tuple[str, int]]:
         """The (site, layer) pairs that are edited."""
-        return set(self._edits)
+        return self._edits.keys()
 
     def at(self, site: str, layer: int, numbers: Collection[int]) -> list[tuple[int, Edit]]:
         """The edits of these cells at one place."""
@@ -80,16 +86,17 @@ class EditTable:
         """
         self.missed.discard(place)
         entries = self._edits[place] if numbers is None else self.at(*place, numbers)
-        alike: dict[tuple[int, bool, bool, str], list[tuple[int, Edit]]] = defaultdict(list)
-        for turn, number, edit in _in_turns(entries):
-            alike[turn, edit.index is None, edit.columns is None, edit.operator].append((number, edit))
-        for (_, whole, whole_row, operator), chosen in sorted(alike.items(), key=lambda item: item[0][0]):
-            target, value = _target(chosen, rows, rows_of, whole=whole, whole_row=whole_row)
-            if operator in ALONG:
-                strengths = torch.tensor([edit.strength for _, edit in chosen for _ in edit.positions], device=rows.device)
-                rows[target] = moved_along(operator, rows[target], value, strengths)
-            else:
-                rows.index_put_(target, value, accumulate=operator == "add")
+        for turn in _in_turns(entries):
+            alike: dict[tuple[bool, bool, str], list[tuple[int, Edit]]] = defaultdict(list)
+            for number, edit in turn:
+                alike[edit.index is None, edit.columns is None, edit.operator].append((number, edit))
+            for (whole, whole_row, operator), chosen in alike.items():
+                target, value = _target(chosen, rows, rows_of, whole=whole, whole_row=whole_row)
+                if operator in ALONG:
+                    strengths = torch.tensor([edit.strength for _, edit in chosen for _ in edit.positions], device=rows.device)
+                    rows[target] = moved_along(operator, rows[target], value, strengths)
+                else:
+                    rows.index_put_(target, value, accumulate=operator == "add")
 
 
 def moved_along(operator: str, rows: Tensor, value: Tensor, strength: Tensor) -> Tensor:
@@ -110,16 +117,29 @@ def moved_along(operator: str, rows: Tensor, value: Tensor, strength: Tensor) ->
     return (wide + change * direction).to(rows.dtype)
 
 
-def _in_turns(entries: Iterable[tuple[int, Edit]]) -> Iterable[tuple[int, int, Edit]]:
-    """Entries as (turn, cell, edit): what can be written at once has the same turn. What moves rows along a direction depends on the edits
-    of its own cell before it, and those after it on it."""
-    last: dict[int, tuple[int, bool]] = {}
+def _in_turns(entries: Iterable[tuple[int, Edit]]) -> Iterable[list[tuple[int, Edit]]]:
+    """Entries in the order in which they are written; in one turn no element is written twice, so that it can be written at once."""
+    by_cell: dict[int, list[Edit]] = defaultdict(list)
     for number, edit in entries:
-        along = edit.operator in ALONG
-        turn, after_along = last.get(number, (0, along))
-        turn += number in last and (along or after_along)
-        last[number] = turn, along
-        yield turn, number, edit
+        by_cell[number].append(edit)
+    turns: dict[int, list[tuple[int, Edit]]] = defaultdict(list)
+    for number, edits in by_cell.items():
+        for turn, edit in zip(_turns(edits) if len(edits) > 1 else (0,), edits, strict=True):
+            turns[turn].append((number, edit))
+    return [turns[turn] for turn in sorted(turns)]
+
+
+def _turns(edits: Sequence[Edit]) -> Iterator[int]:
+    """The turn of each edit of one cell and place: a new one where it meets an edit of the turn before it."""
+    turn, written = 0, defaultdict[int, set[int | None]](set)  # position -> heads or neurons, None for all of them
+    for edit in edits:
+        met = (written[position] for position in edit.positions if position in written)
+        if any(edit.index is None or edit.index in indices or None in indices for indices in met):
+            turn += 1
+            written.clear()
+        for position in edit.positions:
+            written[position].add(edit.index)
+        yield turn
 
 
 def _target(
@@ -135,6 +155,10 @@ def _target(
     else:
         lengths = torch.tensor([len(edit.columns or ()) for _, edit in entries for _ in edit.positions])
         indices = [torch.tensor(index).repeat_interleave(lengths).tolist() for index in indices]
-        indices.append([column for _, edit in entries for _ in edit.positions for column in edit.columns or ()])
+        columns = [column for _, edit in entries for _ in edit.positions for column in edit.columns or ()]
+        if whole and rows.ndim > 2:
+            indices.append([column // rows.shape[-1] for column in columns])
+            columns = [column % rows.shape[-1] for column in columns]
+        indices.append(columns)
         value = torch.cat([edit.value.flatten() for _, edit in entries])
     return tuple(torch.tensor(index, device=rows.device) for index in indices), value.to(rows)

@@ -16,6 +16,7 @@ from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
 
 from .access import on_pass
+from .attention import in_sight
 from .sites import ATTENTION_SITES, find_tap
 
 Place = tuple[str, int]
@@ -31,6 +32,7 @@ class AttentionCall:
     Attributes:
         attend: (query, key, value) -> output [n, T, H, d]: the model's own function with its mask and options.
         query: [1, H, T, d]; key, value: [1, Hkv, T, d]; output: [1, T, H, d].
+        mask: [1, H or 1, T, T], or None.
     """
 
     attend: Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -38,6 +40,7 @@ class AttentionCall:
     key: Tensor
     value: Tensor
     output: Tensor
+    mask: Tensor | None
 
 
 @dataclass(eq=False)
@@ -62,10 +65,11 @@ class Watched:
             return torch.stack([gradient[0].transpose(0, 1) for gradient in gradients], 2).flatten(1, 2)
         if site == ATTENDED:
             return gradients[0][0]
-        if site == "pattern":  # what a head puts out is its pattern times the values
-            value = self.attention[layer].value[0]
+        if site == "pattern":  # what a head puts out is its pattern times the values; where it can't look it has no pattern
+            value, mask = self.attention[layer].value[0], self.attention[layer].mask
             value = value.repeat_interleave(model.n_heads // value.shape[0], 0)
-            return torch.einsum("thd,hsd->ths", gradients[0][0], value)
+            gradient = torch.einsum("thd,hsd->ths", gradients[0][0], value)
+            return gradient if mask is None else gradient * in_sight(mask[0, ..., : value.shape[1]]).transpose(0, 1)
         tap = find_tap(model, *place)
         return torch.stack([tap.rows(gradient) for gradient in gradients]).sum(0)
 
@@ -148,7 +152,7 @@ def _attend(
     for site, tensor in [("q", query), ("k", key), ("v", value), (ATTENDED, output), ("pattern", output)]:
         if site in sites:
             watched.seen[site, layer] = [tensor]
-    watched.attention[layer] = AttentionCall(attend, *(tensor.detach() for tensor in (query, key, value, output)))
+    watched.attention[layer] = AttentionCall(attend, query.detach(), key.detach(), value.detach(), output.detach(), mask)
     return output, None
 
 

@@ -61,8 +61,9 @@ class Group:
 
 
 def plan_cell(number: int, cell: Cell, measured: tuple[int, ...], n_layers: int) -> Planned:
-    """Where a cell enters. Edits that can't reach the measured positions are dropped; a cell without any is equal to its base."""
-    edits = [_cut(edit, measured, n_layers) for edit in map(_as_block_input, cell.edits)]
+    """Where a cell, with one name for each tensor, enters. Edits that can't reach the measured positions are dropped; a cell without any is equal
+    to its base."""
+    edits = [_cut(edit, measured, n_layers) for edit in cell.edits]
     edits = [edit for edit in edits if edit is not None]
     if not edits:
         return Planned(number, replace(cell, edits=()), n_layers, "block", (), 0)
@@ -98,11 +99,6 @@ def take_back(groups: Sequence[Group], rows: Tensor) -> None:
     """Give the groups their rows out of the packed ones."""
     for group, part in zip(groups, rows.split([group.n_rows for group in groups]), strict=True):
         group.hidden = part.unflatten(0, (len(group.numbers), len(group.positions)))
-
-
-def _as_block_input(edit: Edit) -> Edit:
-    """The residual stream leaving a block is the one that enters the next."""
-    return replace(edit, site="resid_pre", layer=edit.layer + 1) if edit.site == "resid_post" else edit
 
 
 def _cut(edit: Edit, measured: tuple[int, ...], n_layers: int) -> Edit | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import nullcontext
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,12 +11,13 @@ from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
 
-from .access import on_write
+from .access import on_edits
 from .attention import attend_edited, edit_heads
 from .batch import Batch, run_chunks
 from .cells import Cell, EditTable
 from .measure import Measure
-from .sites import ATTENTION_SITES, find_tap
+from .names import Names
+from .sites import ATTENTION_SITES
 
 
 class HookedExecutor:
@@ -34,10 +34,12 @@ class HookedExecutor:
     def __init__(self, model: Model, prompts: Sequence[Sequence[int] | Tensor], measures: Sequence[Measure], max_rows: int = 512) -> None:
         self.model, self.prompts, self.measures, self.max_rows = model, prompts, measures, max_rows
         self.missed: set[tuple[str, int]] = set()
+        self._names = Names(model)
 
     def run(self, cells: Sequence[Cell]) -> Generator[Batch, None, None]:
         """Measure the cells, in batches. Between batches nothing is left on the model."""
-        yield from run_chunks(self._chunks(cells), lambda chunk: self._forward([cells[number] for number in chunk]))
+        named = [self._names.cell(cell) for cell in cells]
+        yield from run_chunks(self._chunks(named), lambda chunk: self._forward([named[number] for number in chunk]))
 
     def _chunks(self, cells: Sequence[Cell]) -> list[list[int]]:
         chunks: list[list[int]] = []
@@ -62,17 +64,13 @@ class HookedExecutor:
             layer = layers[module]
             query, key, value = (edit_heads(edits, site, layer, x, rows_of) for site, x in [("q", query), ("k", key), ("v", value)])
             function = lambda q, k, v: own(module, q, k, v, mask, **kw)  # noqa: E731
-            return attend_edited(function, query, key, value, edits, layer, range(len(cells)), rows_of), None
+            return attend_edited(function, query, key, value, mask, edits, layer, range(len(cells)), rows_of), None
 
         blocks = self.model.anatomy.blocks if self.model.has_blocks else ()
         layers = {block.attention: layer for layer, block in enumerate(blocks)}
         inside = any(site in ATTENTION_SITES for site, _ in edits.places)
         with self.model.lock, Hooks() as hooks, intercepted(self.model.hf, attend) if inside else nullcontext():
-            for place in edits.places:
-                if place[0] in ATTENTION_SITES:
-                    continue
-                write = partial(edits.write, place, rows_of=rows_of)
-                on_write(hooks, find_tap(self.model, *place), write, shared=place[0] == "resid_mid")
+            on_edits(hooks, self.model, edits, [place for place in edits.places if place[0] not in ATTENTION_SITES], rows_of)
             logits = self.model.logits_at(tokens, measure.positions)
         self.missed |= edits.missed
         return measure.of_logits(logits)

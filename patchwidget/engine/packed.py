@@ -24,16 +24,17 @@ from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
 
-from .access import on_write
+from .access import on_edits
 from .attention import attend_edited, edit_heads
 from .batch import Batch, chunks_of, run_chunks
 from .cells import Cell, EditTable
 from .groups import Group, Planned, pack, plan_cell, row_numbers, take_back
 from .measure import Measure
+from .names import Names
 from .readout import read_logits
 from .recording import Recording
 from .rows import call_block, join_arguments, pick_arguments
-from .sites import ATTENTION_SITES, MODULE, find_tap
+from .sites import ATTENTION_SITES, MODULE
 
 
 class PackedExecutor:
@@ -51,14 +52,15 @@ class PackedExecutor:
     def __init__(self, model: Model, bases: Sequence[Recording], measures: Sequence[Measure], max_rows: int = 512) -> None:
         self.model, self.bases, self.measures, self.max_rows = model, bases, measures, max_rows
         self.missed: set[tuple[str, int]] = set()
+        self._names = Names(model)
         lengths = [base.length for base in bases]
         self._offsets = [0, *accumulate(lengths)]
         self._calls = [join_arguments([base.calls[layer] for base in bases], lengths) for layer in range(model.n_layers)]
 
     def run(self, cells: Sequence[Cell]) -> Generator[Batch, None, None]:
         """Measure the cells, in batches, in an order that packs well. Between batches nothing is left on the model."""
-        n_layers = self.model.n_layers
-        planned = [plan_cell(number, cell, self.measures[cell.base].positions, n_layers) for number, cell in enumerate(cells)]
+        n_layers, named = self.model.n_layers, map(self._names.cell, cells)
+        planned = [plan_cell(number, cell, self.measures[cell.base].positions, n_layers) for number, cell in enumerate(named)]
         untouched = [plan.number for plan in planned if not plan.cell.edits]
         if untouched:
             yield Batch(untouched, self._base_values([planned[number].cell.base for number in untouched]))
@@ -165,10 +167,8 @@ class PackedExecutor:
     def _step(self, layer: int, groups: Sequence[Group], edits: EditTable) -> None:
         """Carry all groups through one block, in one sequence."""
         with Hooks() as hooks:
-            for place in edits.places:
-                if place[1] == layer and place[0] != "resid_pre" and place[0] not in ATTENTION_SITES:
-                    write = partial(edits.write, place, rows_of=row_numbers(groups))
-                    on_write(hooks, find_tap(self.model, *place), write, shared=place[0] == "resid_mid")
+            inside = [place for place in edits.places if place[1] == layer and place[0] != "resid_pre" and place[0] not in ATTENTION_SITES]
+            on_edits(hooks, self.model, edits, inside, row_numbers(groups))
             take_back(groups, self._call(layer, groups, partial(self._attend, layer, groups, edits)))
 
     def _call(self, layer: int, groups: Sequence[Group], attend: Callable[..., Any]) -> Tensor:
@@ -213,7 +213,7 @@ class PackedExecutor:
                 k, v = group.given or (group.on_base(b, group.unpack(x, offset)) for b, x in [(record.key, key), (record.value, value)])
                 mask = None if record.mask is None else record.mask[:, :, list(group.positions), : k.shape[2]]
                 attend = partial(_attend_with, own, module, mask, kw)
-                output = attend_edited(attend, group.unpack(query, offset), k, v, edits, layer, group.numbers, row_numbers([group]))
+                output = attend_edited(attend, group.unpack(query, offset), k, v, mask, edits, layer, group.numbers, row_numbers([group]))
                 outputs.append(output.flatten(0, 1))
             offset += group.n_rows
         return torch.cat(outputs)[None], None

@@ -51,7 +51,7 @@ def _attend_again(model: Model, base: Recording, layer: int, changed: Edits) -> 
     def attend(own: Any, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kw: Any) -> Any:
         query, key, value = (edit_heads(edits, site, layer, x, rows_of) for site, x in [("q", query), ("k", key), ("v", value)])
         function = lambda q, k, v: own(module, q, k, v, mask, **kw)  # noqa: E731
-        return attend_edited(function, query, key, value, edits, layer, [0], rows_of), None
+        return attend_edited(function, query, key, value, mask, edits, layer, [0], rows_of), None
 
     args, kwargs = base.calls[layer]
     with model.lock, Hooks() as hooks, intercepted(model.hf, attend):

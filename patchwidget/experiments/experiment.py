@@ -250,14 +250,14 @@ class Experiment(Runs):
 
         Raises:
             SiteError: a patch names something that does not exist in this model.
-            PatchError: fewer than two patches, or two that replace the same activation.
+            PatchError: fewer than two patches, or two that replace the same activation, be it under two names.
         """
         named, groups = name_patches(patches, names), combined(len(patches))
 
         def cells(pairs: Sequence[int]) -> Iterator[Cell | None]:
             for i in pairs:
                 edits = [self._patch_edits(patch, i) for patch in patches]
-                check_apart(named, edits)
+                check_apart(self.model, named, edits)
                 yield from (Cell(tuple(edit for number in group for edit in edits[number]), i) for group in groups)
 
         site = "+".join(dict.fromkeys(patch.site for patch in patches))

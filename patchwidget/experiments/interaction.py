@@ -1,7 +1,7 @@
 """Do patches work together or are they redundant? Each alone, each two, and all together, in one pass."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -11,7 +11,10 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from patchwidget.engine.cells import Edit
+from patchwidget.engine.names import Names
+from patchwidget.engine.sites import MODULE
 from patchwidget.errors import PatchError
+from patchwidget.models.model import Model
 
 from .patches import Patch
 from .result import PatchResult
@@ -136,13 +139,19 @@ def name_patches(patches: Sequence[Patch], names: Sequence[str] | None) -> list[
     return chosen
 
 
-def check_apart(names: Sequence[str], edits: Sequence[Sequence[Edit]]) -> None:
-    """Raise PatchError where two patches replace the same activation, so that there is no telling what both together are."""
-    touched = [{place for edit in several for place in _touched(edit)} for several in edits]
-    for i, j in combinations(range(len(names)), 2):
-        for site, layer, position, index, column in touched[i]:
-            if any((site, layer, position) == other[:3] and _meet(index, other[3]) and _meet(column, other[4]) for other in touched[j]):
-                message = f"{names[i]} and {names[j]} both replace {site} of layer {layer} at position {position}."
+def check_apart(model: Model, names: Sequence[str], edits: Sequence[Sequence[Edit]]) -> None:
+    """Raise PatchError where two patches replace the same activation, by whatever names, so that there is no telling what both together are."""
+    tensors = Names(model)
+    touched = [[(spot, edit) for edit in several if edit.operator != "add" for spot in _touched(tensors, edit)] for several in edits]
+    for (i, one), (j, other) in combinations(enumerate(touched), 2):
+        at: dict[tuple[Hashable, int], list[tuple[_Spot, Edit]]] = defaultdict(list)
+        for spot, edit in other:
+            at[spot.tensor, spot.position].append((spot, edit))
+        for spot, edit in one:
+            met = next((there for place, there in at.get((spot.tensor, spot.position), []) if spot.meets(place)), None)
+            if met is not None:
+                same = "" if met.place == edit.place else f" ({_shown(met)} is the same tensor)"
+                message = f"{names[i]} and {names[j]} both replace {_shown(edit)} at position {spot.position}{same}."
                 raise PatchError(message, "Choose patches of different activations.")
 
 
@@ -157,11 +166,27 @@ def _listed(value: int | Sequence[int]) -> str:
     return str(value) if isinstance(value, int) else "+".join(map(str, value))
 
 
-def _touched(edit: Edit) -> list[tuple[str, int, int, int | None, int | None]]:
-    if edit.operator == "add":
-        return []
-    return [(edit.site, edit.layer, p, edit.index, column) for p in edit.positions for column in edit.columns or (None,)]
+@dataclass(frozen=True)
+class _Spot:
+    """What an edit replaces at one position: of which tensor, which head or neuron and which source of a pattern; None for all of them."""
+
+    tensor: Hashable
+    position: int
+    index: int | None
+    column: int | None
+
+    def meets(self, other: "_Spot") -> bool:
+        """Whether both, of one tensor and position, have something in common."""
+        return all(a is None or b is None or a == b for a, b in [(self.index, other.index), (self.column, other.column)])
 
 
-def _meet(a: int | None, b: int | None) -> bool:
-    return a is None or b is None or a == b
+def _touched(tensors: Names, edit: Edit) -> list[_Spot]:
+    named = tensors.edit(edit)
+    parts = tensors.views(named) if named.site in ("k", "v") else [named]
+    return [
+        _Spot(tensors.tensor(part), p, part.index, column) for part in parts for p in part.positions for column in part.columns or (None,)
+    ]
+
+
+def _shown(edit: Edit) -> str:
+    return edit.site if edit.site.startswith(MODULE) else f"{edit.site} of layer {edit.layer}"

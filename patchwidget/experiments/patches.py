@@ -50,8 +50,9 @@ class Patch:
             source_length: how many positions `values` has, if not `length`.
 
         Raises:
-            SiteError: it names something that does not exist.
+            SiteError: it names something that does not exist, or its operator is not known.
         """
+        check_operator(self.operator)
         layer = self._layer(model)
         check_site(model, self.site, layer)
         site = find_site(self.site)
@@ -90,7 +91,7 @@ class Patch:
         return named
 
     def _source_positions(self, positions: tuple[int, ...], length: int) -> tuple[int, ...]:
-        taken = _several(self.source_pos, length, "Source position", "the prompt has positions")
+        taken = _several(self.source_pos, length, "Source position", "the prompt has positions", repeats=True)
         if taken is None:
             return positions
         if len(taken) not in (1, len(positions)):
@@ -112,11 +113,18 @@ class Patch:
         return columns
 
 
+def check_operator(operator: str) -> None:
+    """Raise SiteError unless patches and sweeps know the operator."""
+    if operator not in ("replace", "add"):
+        raise SiteError(f"operator={operator!r} is not known.", "Use 'replace' or 'add'.")
+
+
 def _columns_of(value: Tensor, columns: tuple[int, ...] | None) -> Tensor:
     return value if columns is None else value[:, list(columns)]
 
 
-def _several(value: int | Sequence[int] | None, size: int, what: str, range_of: str) -> tuple[int, ...] | None:
+def _several(value: int | Sequence[int] | None, size: int, what: str, range_of: str, *, repeats: bool = False) -> tuple[int, ...] | None:
+    """The numbers that were given, each once unless it may repeat; None where none were."""
     if value is None:
         return None
     found = (value,) if isinstance(value, int) else tuple(int(x) for x in value)
@@ -125,4 +133,4 @@ def _several(value: int | Sequence[int] | None, size: int, what: str, range_of: 
             raise SiteError(f"{what} {item} does not exist: {range_of} 0 to {size - 1}.", "Choose one of these.")
     if not found:
         raise SiteError(f"{what}: an empty list was given.", "Leave it out to take all.")
-    return found
+    return found if repeats else tuple(dict.fromkeys(found))

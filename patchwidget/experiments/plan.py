@@ -11,6 +11,7 @@ from patchwidget.engine.sites import MODULE, Site, axis_size, check_site, find_s
 from patchwidget.errors import SiteError
 from patchwidget.models.model import Model
 
+from .patches import check_operator
 from .sources import Values
 
 Positions = str | Sequence[int] | Sequence[Sequence[int]] | Sequence[str]
@@ -183,8 +184,7 @@ def _check_options(site: Site, heads: object, neurons: object, window: int, oper
         raise SiteError(f"The site {site.name} is not divided into neurons.", "Leave neurons out, or choose mlp_post.")
     if window < 1 or (window > 1 and any(len(several) > 1 for several in layers)):
         raise SiteError(f"A window of {window} layers can't be laid around these layers.", "Give a whole number, and layers one by one.")
-    if operator not in ("replace", "add"):
-        raise SiteError(f"operator={operator!r} is not known.", "Use 'replace' or 'add'.")
+    check_operator(operator)
 
 
 def _places(site: Site, positions: Positions, length: int) -> dict[str, Any]:
@@ -220,7 +220,7 @@ def _roles(positions: Any, known: Sequence[str]) -> list[tuple[str, ...]]:
 
 def _choices(values: Choices, size: int, what: str, range_of: str) -> list[tuple[int, ...]]:
     """Each item as a tuple: one number, or several that are patched together."""
-    found = [tuple(int(x) for x in item) if isinstance(item, Iterable) else (int(item),) for item in values]
+    found = [tuple(dict.fromkeys(int(x) for x in item)) if isinstance(item, Iterable) else (int(item),) for item in values]
     if not found or not all(found):
         raise SiteError(f"An empty list was given where {what.lower()}s were expected, so there are no cells.", "Leave it out to take all.")
     for value in {value for several in found for value in several}:

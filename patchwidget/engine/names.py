@@ -1,0 +1,92 @@
+"""One tensor, one name: edits of one tensor meet, whatever the tensor was called.
+
+The residual stream leaving a block is the one that enters the next; a module named by its path may be where a site is; and the keys and values
+of a group are what each of its query heads sees.
+"""
+
+from collections.abc import Hashable
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property
+
+from torch import nn
+
+from patchwidget.errors import SiteError
+from patchwidget.models.model import Model
+
+from .cells import Cell, Edit
+from .sites import MODULE, Tap, find_tap
+
+Place = tuple[str, int]
+# sites that are a module's input or output and nothing else; what is written at resid_mid changes the stream beside the module too
+_AT_MODULES = ("resid_pre", "resid_post", "attn_out", "mlp_out", "z", "mlp_post")
+
+
+class Names:
+    """What the tensors of a model are called in its cells."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._places: dict[Place, Place] = {}
+
+    def cell(self, cell: Cell) -> Cell:
+        """The same cell, with one name for each tensor."""
+        edits = [self.edit(edit) for edit in cell.edits]
+        viewed = {(edit.site.removesuffix("_per_head"), edit.layer) for edit in edits if edit.site.endswith("_per_head")}
+        if viewed:
+            edits = [part for edit in edits for part in (self.views(edit) if edit.place in viewed else [edit])]
+        return replace(cell, edits=tuple(edits))
+
+    def edit(self, edit: Edit) -> Edit:
+        """The same edit under its tensor's name: that of a site where there is one; of the residual stream after the last block, "resid_pre" of
+        the layer that would follow."""
+        if edit.site.startswith(MODULE):
+            edit = self._at_site(edit)
+        return replace(edit, site="resid_pre", layer=edit.layer + 1) if edit.site == "resid_post" else edit
+
+    def views(self, edit: Edit) -> list[Edit]:
+        """An edit of keys or values as one of each query head that sees them."""
+        per_group = self.model.n_heads // self.model.n_kv_heads
+        groups = range(self.model.n_kv_heads) if edit.index is None else [edit.index]
+        return [
+            replace(edit, site=f"{edit.site}_per_head", index=head, value=edit.value[:, group] if edit.index is None else edit.value)
+            for group in groups
+            for head in range(group * per_group, (group + 1) * per_group)
+        ]
+
+    def tensor(self, edit: Edit) -> Hashable:
+        """What is equal for edits of one tensor, their names being those that `edit` gives."""
+        if not edit.site.startswith(MODULE) and edit.site != "resid_mid":
+            return edit.place
+        tap = find_tap(self.model, *edit.place)
+        return tap.module, tap.side
+
+    def _at_site(self, edit: Edit) -> Edit:
+        """The edit of a module's input or output as one of the site that is there, if there is one."""
+        if edit.place not in self._places:
+            tap = find_tap(self.model, *edit.place)
+            self._places[edit.place] = self._sites.get((tap.module, tap.side), edit.place)
+        site, layer = self._places[edit.place]
+        if site == "z" and edit.index is None:
+            edit = replace(edit, value=edit.value.unflatten(-1, (self.model.n_heads, -1)))
+        elif site == "z":  # an element of all heads' outputs side by side
+            edit = replace(edit, index=None, columns=(edit.index,), value=edit.value[:, None])
+        return replace(edit, site=site, layer=layer)
+
+    @cached_property
+    def _sites(self) -> dict[tuple[nn.Module, str], Place]:
+        """The sites that are some module's input or output, by that."""
+        found: dict[tuple[nn.Module, str], Place] = {}
+        for layer in range(self.model.n_layers if self.model.has_blocks else 0):
+            for site in _AT_MODULES:
+                with suppress(SiteError):
+                    tap = find_tap(self.model, site, layer)
+                    found.setdefault((tap.module, tap.side), (site, layer))
+        return found
+
+
+def written_at(model: Model, site: str, layer: int) -> Tap:
+    """Where a tensor of this name is in the model."""
+    if site == "resid_pre" and layer == model.n_layers:
+        return find_tap(model, "resid_post", layer - 1)
+    return find_tap(model, site, layer)
