@@ -117,8 +117,10 @@ def moved_along(operator: str, rows: Tensor, value: Tensor, strength: Tensor) ->
     return (wide + change * direction).to(rows.dtype)
 
 
-def _in_turns(entries: Iterable[tuple[int, Edit]]) -> Iterable[list[tuple[int, Edit]]]:
+def _in_turns(entries: list[tuple[int, Edit]]) -> list[list[tuple[int, Edit]]]:
     """Entries in the order in which they are written; in one turn no element is written twice, so that it can be written at once."""
+    if len({number for number, _ in entries}) == len(entries):
+        return [entries]
     by_cell: dict[int, list[Edit]] = defaultdict(list)
     for number, edit in entries:
         by_cell[number].append(edit)

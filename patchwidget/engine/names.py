@@ -15,11 +15,13 @@ from patchwidget.errors import SiteError
 from patchwidget.models.model import Model
 
 from .cells import Cell, Edit
-from .sites import MODULE, Tap, find_tap
+from .sites import MODULE, SITES, Tap, find_tap
 
 Place = tuple[str, int]
 # sites that are a module's input or output and nothing else; what is written at resid_mid changes the stream beside the module too
 _AT_MODULES = ("resid_pre", "resid_post", "attn_out", "mlp_out", "z", "mlp_post")
+# sites that in a cell of such sites alone are what their tensors are called
+_ONLY_NAMES = frozenset(SITES) - {"resid_post", "k_per_head", "v_per_head"}
 
 
 class Names:
@@ -31,6 +33,8 @@ class Names:
 
     def cell(self, cell: Cell) -> Cell:
         """The same cell, with one name for each tensor."""
+        if all(edit.site in _ONLY_NAMES for edit in cell.edits):
+            return cell
         edits = [self.edit(edit) for edit in cell.edits]
         viewed = {(edit.site.removesuffix("_per_head"), edit.layer) for edit in edits if edit.site.endswith("_per_head")}
         if viewed:

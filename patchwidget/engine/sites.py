@@ -95,7 +95,11 @@ SITES = {
         Site("k_per_head", "head", "block", "keys as one query head sees them, the others keeping theirs, [pos, head, d_head]"),
         Site("v_per_head", "head", "block", "values as one query head sees them, the others keeping theirs, [pos, head, d_head]"),
         Site(
-            "pattern", "head", "attention", "attention after the softmax, from each destination to each source, [dest_pos, head, src_pos]"
+            "pattern",
+            "head",
+            "attention",
+            "attention after the softmax, from each destination to each source, [dest_pos, head, src_pos]; where a destination can't look (later "
+            "positions, those outside of a sliding window) it stays zero, whatever is put there",
         ),
         Site(
             "mlp_post",

@@ -195,7 +195,7 @@ class Experiment(Runs):
         return Sweep(self, Layout.of(self, site, plan.coords, info), partial(self._cells, plan, put), executor, estimate)
 
     def patch(self, patches: Patch | Sequence[Patch], *, executor: str = "auto") -> PatchResult:
-        """Apply any number of patches together in one run: at any sites, layers and positions.
+        """Apply any number of patches together in one run: at any sites, layers and positions. Where two meet, in the order given.
 
         Returns:
             A PatchResult without axes (or with `pair` alone).

@@ -17,13 +17,17 @@ from .sources import Source, Values
 class Patch:
     """One activation, or part of it, to be replaced.
 
+    Several that are applied together and meet in one tensor, whatever they call it (resid_post is the next layer's resid_pre, k_per_head what a
+    head sees of k), do so in the order given: the last "replace" holds, and what is added after it is added to that. Else the order is the
+    model's own.
+
     Attributes:
         site: where; "module:<path>" for the output of any module, with ".input" behind it for its input.
         layer: which; not needed for a module, whose path says it.
-        pos: a position, several, or None for all of them; for patterns, destinations.
+        pos: a position, several (each counts once), or None for all of them; for patterns, destinations.
         head: a head (a key/value head of k and v), several, or None for all.
         neuron: a neuron of mlp_post, several, or None for all.
-        src_pos: only these sources of a pattern.
+        src_pos: only these sources of a pattern. Where a destination can't look its pattern stays zero.
         source: with what (see `Experiment.sweep`); None for the other run's activation.
         source_pos: take the source's activations from these positions instead of the same ones; as many as `pos`, or one for all.
         operator: "replace" or "add".

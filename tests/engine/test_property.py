@@ -43,6 +43,7 @@ def sweeps(draw: st.DrawFn, architecture: str) -> tuple[str, str, dict]:
     return draw(st.sampled_from(["denoise", "noise"])), site, options
 
 
+@pytest.mark.filterwarnings("ignore:What is put into pattern has weight")
 @pytest.mark.parametrize("architecture", PACKED)
 @settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())

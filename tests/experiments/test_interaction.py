@@ -94,3 +94,45 @@ def test_bad_interactions():
     ]:
         with pytest.raises(pw.PatchError, match=match):
             experiment.interaction(patches, names=names)
+
+
+NORM = "module:model.layers.1.post_attention_layernorm.input"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (pw.Patch("resid_post", 0, 5), pw.Patch("resid_pre", 1, 5), True),
+        (pw.Patch("resid_post", 0, 5), pw.Patch("resid_pre", 1, 6), False),
+        (pw.Patch("resid_post", 0, 5), pw.Patch("resid_pre", 0, 5), False),
+        (pw.Patch("k", 1, 5), pw.Patch("k_per_head", 1, 5, head=2), True),
+        (pw.Patch("v", 1, 5, head=1), pw.Patch("v_per_head", 1, 5, head=2), True),  # two query heads for each
+        (pw.Patch("v", 1, 5, head=0), pw.Patch("v_per_head", 1, 5, head=2), False),
+        (pw.Patch("k", 1, 5), pw.Patch("v_per_head", 1, 5, head=2), False),
+        (pw.Patch("k_per_head", 1, 5, head=0), pw.Patch("k_per_head", 1, 5, head=1), False),
+        (pw.Patch("module:model.layers.1.mlp", pos=5), pw.Patch("mlp_out", 1, 5), True),
+        (pw.Patch("module:model.layers.1.mlp.input", pos=5), pw.Patch("mlp_out", 1, 5), False),
+        (pw.Patch("module:model.layers.0", pos=5), pw.Patch("module:model.layers.1.input", pos=5), True),
+        (pw.Patch("module:model.layers.3"), pw.Patch("resid_post", 3, 11), True),
+        (pw.Patch("module:model.layers.1.self_attn.o_proj.input", pos=5), pw.Patch("z", 1, 5, head=1), True),
+        (pw.Patch(NORM, pos=5), pw.Patch("resid_mid", 1, 5), True),
+        (pw.Patch(NORM, pos=5), pw.Patch(NORM, pos=5), True),
+        (pw.Patch("z", 1, 5, head=1), pw.Patch("z", 1, 5), True),
+        (pw.Patch("resid_post", 0, 5), pw.Patch("resid_pre", 1, 5, source=0.1, operator="add"), False),
+    ],
+)
+def test_one_tensor_under_two_names(one, other, same):
+    experiment = tiny_experiment()
+    for patches in ([one, other], [other, one]):
+        if same:
+            with pytest.raises(pw.PatchError, match="both replace"):
+                experiment.interaction(patches)
+        else:
+            assert experiment.interaction(patches).result.ok
+
+
+def test_both_names_are_told():
+    with pytest.raises(
+        pw.PatchError, match=r"resid_post 0 @5 and resid_pre 1 @5 both replace resid_post of layer 0 at position 5 \(resid_pre of "
+    ):
+        tiny_experiment().interaction([pw.Patch("resid_post", 0, 5), pw.Patch("resid_pre", 1, 5)])
