@@ -10,12 +10,15 @@ Blocks come in three kinds, and the residual stream goes through them like this:
 """
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
 from patchwidget.errors import SiteError
+from patchwidget.given import checked_index, plain
 from patchwidget.models.anatomy import Block, module_tree
 from patchwidget.models.model import Model
 
@@ -112,6 +115,8 @@ SITES = {
     ]
 }
 MODULE = "module:"  # prefix of sites that are any module's output, or with ".input" behind it its input
+# TransformerLens's last words for a place where they are not the site's name
+_HOOKS = {"post": "mlp_post", "rot_q": "q", "rot_k": "k", "embed": "resid_pre"}
 # These are not at a module's input or output: they are reached through the attention function.
 ATTENTION_SITES = frozenset({"q", "k", "v", "k_per_head", "v_per_head", "pattern"})
 
@@ -145,11 +150,21 @@ def find_site(name: str) -> Site:
         return SITES[name]
     if name.startswith(MODULE):
         return Site(name, None, "block", f"the {'input' if name.endswith('.input') else 'output'} of a module, [pos, ...]")
-    near = difflib.get_close_matches(str(name), SITES, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else ""
     raise SiteError(
-        f"There is no site {name!r}.", f"{hint} Sites are: {', '.join(SITES)}, and any module by its path: 'module:...'.".strip()
+        f"There is no site {name!r}.", f"{_nearest(name)}Sites are: {', '.join(SITES)}, and any module by its path: 'module:...'."
     )
+
+
+def _nearest(name: str) -> str:
+    """What was probably meant, as a sentence; TransformerLens's full names say the layer too."""
+    hook = re.fullmatch(r"(?:blocks\.(\d+)\.)?(?:attn\.|mlp\.)?hook_(\w+)", name)
+    if hook:
+        wanted = _HOOKS.get(hook[2], hook[2])
+        near = difflib.get_close_matches(wanted, SITES, n=1)
+        layer = f", layer {hook[1]}" if hook[1] else ""
+        return f"Here the layer is given apart from the site: {near[0]!r}{layer}. " if near else ""
+    near = difflib.get_close_matches(name, SITES, n=1)
+    return f"Did you mean {near[0]!r}? " if near else ""
 
 
 def check_site(model: Model, name: str, layer: int) -> None:
@@ -202,11 +217,16 @@ def _named_tap(model: Model, name: str) -> Tap:
     return Tap(modules[path], side, free=True)
 
 
+def find_layer(model: Model, layer: Any) -> int:
+    """The layer, counted from 0, that a user's number names: negative ones count from the end. SiteError where there is none."""
+    return checked_index(plain(layer), model.n_layers, "Layer", f"{model.name} has layers")
+
+
 def check_layer(model: Model, layer: int) -> None:
     """Raise SiteError unless the layer exists."""
-    if not 0 <= layer < model.n_layers:
-        message = f"Layer {layer} does not exist: {model.name} has layers 0 to {model.n_layers - 1}."
-        raise SiteError(message, "Choose one of these.")
+    if layer < 0:
+        raise SiteError(f"Layer {layer} does not exist: here layers are counted from 0 on.", "Choose one of these.")
+    find_layer(model, layer)
 
 
 def axis_size(model: Model, site: Site, layer: int) -> int | None:

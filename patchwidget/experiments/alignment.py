@@ -1,15 +1,17 @@
 """Which position of one prompt corresponds to which of the other: one by one, by token difference, by spans given by hand, or by roles."""
 
-import re
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
 from patchwidget.errors import PromptError
+from patchwidget.given import Array, Index
 from patchwidget.models.model import Model
 
+from .words import find_words
+
 # A stretch of one prompt: a text, (text, n) for its n-th occurrence from 0 on, a position (negative ones count from the end), or several.
-Span = str | int | Sequence[str | int]
+Span = str | Index | Sequence[str | Index] | Array
 # The same for both prompts, or one for each: (clean, corrupted).
 Spans = Span | Sequence[Span]
 Align = str | Sequence[Sequence[Span]] | Mapping[str, Spans]
@@ -17,18 +19,18 @@ Positions = tuple[int, ...]
 Both = tuple[Positions, Positions]
 
 
-def both_spans(value: Spans) -> tuple[Span, Span]:
+def both_spans(value: Any) -> tuple[Any, Any]:
     """The span in the clean and in the corrupted prompt: a pair of them as it is, a single one for both."""
     if isinstance(value, str | int) or _is_occurrence(value) or all(isinstance(item, int) for item in value):
-        return value, value  # type: ignore[return-value]
+        return value, value
     if len(value) != 2:
         raise PromptError(
             f"{value!r} is no span.", "Give a text, (text, occurrence), a position, a list of positions, or (clean, corrupted)."
         )
-    return value[0], value[1]  # type: ignore[return-value]
+    return value[0], value[1]
 
 
-def find_span(model: Model, tokens: Sequence[int], prompt: Any, span: Span, what: str) -> Positions:
+def find_span(model: Model, tokens: Sequence[int], prompt: Any, span: Any, what: str) -> Positions:
     """The positions of a span in a prompt, ascending.
 
     Args:
@@ -40,7 +42,7 @@ def find_span(model: Model, tokens: Sequence[int], prompt: Any, span: Span, what
         PromptError: the text does not occur, or a position does not exist.
     """
     if isinstance(span, str) or _is_occurrence(span):
-        text, n = (span, 0) if isinstance(span, str) else (span[0], span[1])  # type: ignore[index,misc]
+        text, n = (span, 0) if isinstance(span, str) else span
         return _positions_of_text(model, prompt, str(text), int(n), what)
     positions = [span] if isinstance(span, int) else list(span)
     for position in positions:
@@ -107,13 +109,15 @@ def _is_occurrence(value: Any) -> bool:
 def _positions_of_text(model: Model, prompt: Any, text: str, n: int, what: str) -> Positions:
     if not isinstance(prompt, str):
         raise PromptError(f"{what} is the text {text!r}, and the prompt is given as token ids.", "Name positions instead.")
-    found = list(re.finditer(rf"(?<!\w){re.escape(text.strip())}(?!\w)", prompt)) if text.strip() else []
+    found = find_words(text, prompt)
     if len(found) <= n:
-        times = f"occurs {len(found)} times" if found else "does not occur"
+        inside = ", but for inside other words" if text.strip() and text.strip() in prompt else ""
+        times = f"occurs {len(found)} times" if found else f"does not occur{inside}"
         raise PromptError(
-            f"{what} is occurrence {n} of {text!r}, which {times} in {prompt!r}.", "Occurrences are counted from 0, by words."
+            f"{what} is occurrence {n} of {text!r}, which {times} in {prompt!r}.",
+            "Occurrences are counted from 0, by words; parts of words are named by positions.",
         )
-    start, stop = found[n].span()
+    start, stop = found[n]
     return tuple(i for i, (first, end) in enumerate(_offsets(model, prompt)) if first < stop and end > start)
 
 

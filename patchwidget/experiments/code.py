@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from .metrics import Metric, own_name
 from .runs import Runs
 
 # of options whose default is not None
@@ -21,11 +22,18 @@ def code_of(runs: Runs, site: str, options: Mapping[str, Any], question: str = "
 
 def script(runs: Runs, call: str) -> str:
     """A script that asks an experiment something."""
-    metrics = [repr(metric) if isinstance(metric, str) else name for name, metric in runs.metrics.items()]
-    metric = metrics[0] if len(metrics) == 1 else f"[{', '.join(metrics)}]"
+    metric = _metrics(runs.metrics)
     where = "" if runs.answer_pos is None else f", answer_pos={runs.answer_pos}"
     experiment = f"exp = pw.Experiment(model, pair, metric={metric}, direction={runs.direction!r}{where})"
     return f"{setup(runs)}{experiment}\nresult = exp.{call}\n"
+
+
+def _metrics(metrics: Mapping[str, Metric]) -> str:
+    """Metrics as they are given: one, a list, or with names of their own."""
+    written = {name: repr(metric) if isinstance(metric, str) else own_name(metric) for name, metric in metrics.items()}
+    if any(name != own_name(metric) for name, metric in metrics.items()):
+        return f"{{{', '.join(f'{name!r}: {metric}' for name, metric in written.items())}}}"
+    return written.popitem()[1] if len(written) == 1 else f"[{', '.join(written.values())}]"
 
 
 def setup(runs: Runs) -> str:
@@ -35,15 +43,19 @@ def setup(runs: Runs) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as it is written in Python; of dataclasses, such as `pw.Patch`, what is not their default."""
+    """A plain value as it is written in Python; of dataclasses, such as `pw.Patch`, what is not their default and tells them apart."""
     if isinstance(value, Tensor):
         return "source"
-    if isinstance(value, list | tuple | range):
+    if isinstance(value, list | tuple):
         return f"[{', '.join(map(shown, value))}]"
     if not is_dataclass(value):
         return repr(value)
     given = {part.name: getattr(value, part.name) for part in fields(value)}
-    changed = [f"{part.name}={shown(given[part.name])}" for part in fields(value) if not _is_default(given[part.name], part.default)]
+    changed = [
+        f"{part.name}={shown(given[part.name])}"
+        for part in fields(value)
+        if part.compare and not _is_default(given[part.name], part.default)
+    ]
     return f"pw.{type(value).__name__}({', '.join(changed)})"
 
 

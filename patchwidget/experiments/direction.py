@@ -7,8 +7,9 @@ from torch import Tensor
 
 from patchwidget.engine.gradients import gradients_by_block, metric_seeds, rerun
 from patchwidget.engine.recording import Recording
-from patchwidget.engine.sites import check_site
+from patchwidget.engine.sites import check_site, find_layer
 from patchwidget.errors import MetricError, ModelError, PatchError, SiteError
+from patchwidget.given import Index, checked_index, plain
 
 from .attribution import goes_by_block
 from .runs import Runs
@@ -28,13 +29,30 @@ class _Look:
     gradient: Tensor
 
 
-def optimal_direction(runs: Runs, layer: int, pos: int, steps: int = 30, norm: float | None = None) -> SteeringVector:
-    """See `Experiment.optimal_direction`."""
+def optimal_direction(runs: Runs, layer: Index, pos: Index, *, steps: int = 30, norm: float | None = None) -> SteeringVector:
+    """The vector of a given length that, added to the residual stream at one place, moves the metric most towards the source run.
+
+    Found by gradient ascent on the sphere of that length: from the gradient of the base run on, each step turns the vector towards the gradient
+    where it is, and a step that makes it worse is tried again half as long. It is a local optimum. Over several pairs, of the mean metric.
+
+    Args:
+        layer, pos: where, at resid_pre.
+        steps: at most so many.
+        norm: L2 length; by default how far the two runs lie apart there, so that it compares with what a patch does.
+
+    Returns:
+        A SteeringVector; its `provenance["curve"]` has the metric before the first step and after each.
+
+    Raises:
+        SiteError: no such layer or position.
+        MetricError: nothing that is added there moves the metric.
+        PatchError: no norm was given and both runs are the same there.
+        ModelError: the model can't be run block by block.
+    """
     runs.look_again(whole=True)
+    layer = find_layer(runs.model, layer)
     check_site(runs.model, "resid_pre", layer)
-    shortest = min(runs.length(pair) for pair in range(len(runs.pairs)))
-    if not 0 <= pos < shortest:
-        raise SiteError(f"Position {pos} does not exist: the prompts have positions 0 to {shortest - 1}.", "Choose one of these.")
+    pos = _position(runs, plain(pos))
     if steps < 1:
         raise PatchError(f"steps={steps} is too few.", "Give a whole number from 1 on.")
     if not all(goes_by_block(runs, pair) for pair in range(len(runs.pairs))):
@@ -71,6 +89,17 @@ def optimal_direction(runs: Runs, layer: int, pos: int, steps: int = 30, norm: f
     }
     norms = residual_norms(runs.model, recordings, "resid_pre")
     return SteeringVector({layer: vector}, "resid_pre", (pos, pos + 1), "optimal", norms, provenance)
+
+
+def _position(runs: Runs, pos: int) -> int:
+    """The position, from 0 on, in every pair."""
+    lengths = [runs.length(pair) for pair in range(len(runs.pairs))]
+    found = checked_index(pos, min(lengths), "Position", "the prompts have positions")
+    if pos < 0 and min(lengths) < max(lengths):
+        raise SiteError(
+            f"Position {pos} is another one in each pair, for they have {min(lengths)} to {max(lengths)} tokens.", "Count from the start."
+        )
+    return found
 
 
 def _length(runs: Runs, layer: int, pos: int, norm: float | None) -> float:

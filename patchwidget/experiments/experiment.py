@@ -1,43 +1,32 @@
 """An experiment: a model, two prompts, what is measured, and in which direction patches go. Its methods are what one can ask."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from torch import Tensor
 
-from patchwidget.engine.attention import attention_pattern
-from patchwidget.engine.cells import Cell, Edit
-from patchwidget.engine.sites import find_tap
-from patchwidget.errors import PatchError, SiteError
+from patchwidget.engine.cells import Cell
+from patchwidget.errors import PatchError
+from patchwidget.given import Index, Indices, plain
 
 from .attribution import Method, estimate_cells
 from .checkpoint import Checkpoint, fingerprint
-from .code import code_of, script, shown
+from .code import script, shown
 from .direction import optimal_direction
 from .interaction import Interaction, check_apart, combined, name_patches
 from .layout import Layout
-from .nodes import Node
 from .patches import Patch
-from .path_senders import SenderNodes
 from .paths import patch_path, patch_paths
-from .plan import Choices, Plan, Positions, make_plan
+from .plan import Choices, Positions
+from .question import Where, patch_edits, start_sweep
+from .reading import AttentionRow, read_activation, read_attention
 from .result import PatchResult
 from .runs import Runs
 from .search import SearchResult, search
-from .sources import Source, as_recorded, describe_source, patchable, values_of
-from .steering.vector import SteeringVector
-from .sweep import Estimate, Sweep, run_through
-
-
-@dataclass(frozen=True, eq=False)
-class AttentionRow:
-    """Where one head looks: float32 post-softmax attention in the clean and in the corrupted run, [T] from one position or [T, T] from each."""
-
-    clean: np.ndarray
-    corrupted: np.ndarray
+from .sources import Source, as_source, describe_source
+from .sweep import Sweep, run_through
 
 
 class Experiment(Runs):
@@ -70,7 +59,7 @@ class Experiment(Runs):
         neurons: Choices | None = None,
         source: Source | None = None,
         operator: str = "replace",
-        window: int = 1,
+        window: Index = 1,
         executor: str = "auto",
         order: str | None = None,
         checkpoint: str | Path | None = None,
@@ -104,8 +93,8 @@ class Experiment(Runs):
             SiteError: what was asked for does not exist in this model.
             PatchError: the source or the executor is not known, or the checkpoint belongs to another sweep.
         """
-        where = {"positions": positions, "layers": layers, "heads": heads, "neurons": neurons, "window": window, "operator": operator}
-        sweep = self.start(site, source=source, executor=executor, order=order, **where)
+        where, source = Where(positions, layers, heads, neurons, window, operator), as_source(source)
+        sweep = self.start(site, source=source, executor=executor, order=order, **vars(where))
         if checkpoint is not None:
             sweep.keep_in(Checkpoint(Path(checkpoint), fingerprint(self, sweep.layout, source), len(self.metrics)))
         return run_through(sweep, site, progress=progress)
@@ -114,10 +103,15 @@ class Experiment(Runs):
         self,
         site: str,
         *,
+        positions: Positions = "each",
+        layers: Choices | None = None,
+        heads: Choices | None = None,
+        neurons: Choices | None = None,
         source: Source | None = None,
+        operator: str = "replace",
+        window: Index = 1,
         executor: str = "auto",
         order: str | None = None,
-        **where,  # noqa: ANN003
     ) -> Sweep:
         """Like `sweep`, but gives the sweep before it has computed anything: iterate it for batches, look at `.result`, `.close()` it.
 
@@ -126,18 +120,24 @@ class Experiment(Runs):
         if order not in (None, "attribution"):
             raise PatchError(f"order={order!r} is not known.", "Use 'attribution', or leave it out.")
         first = None if order is None else partial(estimate_cells, self, method=Method())
-        return self._start(site, source, where, executor, first, {"order": order})
+        where = Where(positions, layers, heads, neurons, window, operator)
+        return start_sweep(self, site, where, source, executor=executor, estimate=first, options={"order": order})
 
     def attribute(
         self,
         site: str,
         method: str = "atp",
         *,
+        positions: Positions = "each",
+        layers: Choices | None = None,
+        heads: Choices | None = None,
+        neurons: Choices | None = None,
         source: Source | None = None,
+        operator: str = "replace",
+        window: Index = 1,
         steps: int | None = None,
         qk_fix: bool | None = None,
         grad_drop: bool | None = None,
-        **where,  # noqa: ANN003
     ) -> PatchResult:
         """Estimate every cell of a sweep from gradients: one run forward and one backward for all of them.
 
@@ -158,41 +158,16 @@ class Experiment(Runs):
             MetricError: the metric has no gradient.
             PatchError: the options do not go together.
         """
-        how = Method.of(method, steps, qk_fix, grad_drop)
+        how, source = Method.of(method, steps, qk_fix, grad_drop), as_source(source)
         if how.name == "ig" and not (source is None or (isinstance(source, str) and source == self.source)):
             raise PatchError(
                 f"Integrated gradients go from one run of the pair to the other, and the source is {describe_source(source)}.",
                 "Leave source out, or use method='atp'.",
             )
+        where = Where(positions, layers, heads, neurons, window, operator)
         options = {"method": method, "steps": steps, "qk_fix": qk_fix, "grad_drop": grad_drop}
-        sweep = self._start(site, source, where, "auto", partial(estimate_cells, self, method=how), options, how.info)
-        return sweep.estimates()
-
-    def _start(
-        self,
-        site: str,
-        source: Source | None,
-        where: dict[str, Any],
-        executor: str,
-        estimate: Estimate | None,
-        options: dict[str, Any],
-        told: dict[str, Any] | None = None,
-    ) -> Sweep:
-        put = self.source if source is None else source
-        longest = max(self.length(i) for i in range(len(self.pairs)))
-        roles = list(dict.fromkeys(role for pair in self.pairs for role in pair.roles))
-        plan = make_plan(self.model, site, longest, roles=roles, **where)
-        if plan.together:
-            self._check_together(plan.together)
-        positions = where.get("positions", "each")
-        info = {
-            "positions": positions if isinstance(positions, str) else list(positions),
-            "source": describe_source(put),
-            "tensor": plan.site.tensor,
-            "code": code_of(self, site, {**where, "source": source, **options}, "attribute" if "method" in options else "sweep"),
-            **(told or {}),
-        }
-        return Sweep(self, Layout.of(self, site, plan.coords, info), partial(self._cells, plan, put), executor, estimate)
+        estimate = partial(estimate_cells, self, method=how)
+        return start_sweep(self, site, where, source, estimate=estimate, question="attribute", options=options, told=how.info).estimates()
 
     def patch(self, patches: Patch | Sequence[Patch], *, executor: str = "auto") -> PatchResult:
         """Apply any number of patches together in one run: at any sites, layers and positions. Where two meet, in the order given.
@@ -211,7 +186,7 @@ class Experiment(Runs):
 
         def cells(pairs: Sequence[int]) -> Iterator[Cell | None]:
             for i in pairs:
-                yield Cell(tuple(edit for patch in several for edit in self._patch_edits(patch, i)), i)
+                yield Cell(tuple(edit for patch in several for edit in patch_edits(self, patch, i)), i)
 
         return run_through(Sweep(self, layout, cells, executor), site, progress=False)
 
@@ -236,7 +211,7 @@ class Experiment(Runs):
             MetricError: the metric has no gradient.
             PatchError: there is no gap between the runs, or the budget or threshold is too small.
         """
-        return search(self, self._patch_edits, budget, threshold, Method.of(method), seed)
+        return search(self, partial(patch_edits, self), budget, threshold, Method.of(method), seed)
 
     def interaction(self, patches: Sequence[Patch], *, names: Sequence[str] | None = None, executor: str = "auto") -> Interaction:
         """Whether patches work together or are redundant: the effect of each, of each two, and of all, in one pass.
@@ -256,7 +231,7 @@ class Experiment(Runs):
 
         def cells(pairs: Sequence[int]) -> Iterator[Cell | None]:
             for i in pairs:
-                edits = [self._patch_edits(patch, i) for patch in patches]
+                edits = [patch_edits(self, patch, i) for patch in patches]
                 check_apart(self.model, named, edits)
                 yield from (Cell(tuple(edit for number in group for edit in edits[number]), i) for group in groups)
 
@@ -266,126 +241,57 @@ class Experiment(Runs):
         layout = Layout.of(self, site, {"patches": labels}, info)
         return Interaction.of(named, run_through(Sweep(self, layout, cells, executor), site, progress=False))
 
-    def optimal_direction(self, layer: int, pos: int, *, steps: int = 30, norm: float | None = None) -> SteeringVector:
-        """The vector of a given length that, added to the residual stream at one place, moves the metric most towards the source run.
+    # Questions that are functions of their own, each in its file; the first argument is the experiment.
+    paths = patch_paths
+    path = patch_path
+    optimal_direction = optimal_direction
 
-        Found by gradient ascent on the sphere of that length: from the gradient of the base run on, each step turns the vector towards the gradient
-        where it is, and a step that makes it worse is tried again half as long. It is a local optimum. Over several pairs, of the mean metric.
-
-        Args:
-            layer, pos: where, at resid_pre.
-            steps: at most so many.
-            norm: L2 length; by default how far the two runs lie apart there, so that it compares with what a patch does.
-
-        Returns:
-            A SteeringVector; its `provenance["curve"]` has the metric before the first step and after each.
-
-        Raises:
-            SiteError: no such layer or position.
-            MetricError: nothing that is added there moves the metric.
-            PatchError: no norm was given and both runs are the same there.
-            ModelError: the model can't be run block by block.
-        """
-        return optimal_direction(self, layer, pos, steps, norm)
-
-    def paths(
-        self,
-        receiver: Node | Sequence[Node],
-        senders: SenderNodes | None = None,
-        freeze: str = "heads",
-        *,
-        positions: Positions = "all",
-        source: Source | None = None,
-        progress: bool = True,
-    ) -> PatchResult:
-        """Path patching: change a sender, let the change reach the receiver on direct ways only, and measure what the receiver makes of it.
-
-        The sender gets its activation from the source run; by the freeze rule the receiver's input changes with it; the base run is given
-        this input, and everything after the receiver is computed anew.
-
-        Args:
-            receiver: a pw.Node, or several at once: q, k or v of a head (k, v of a key/value head), k_per_head or v_per_head of a query head,
-                mlp_in, or resid_post (of the last block, if no layer is named: the logits).
-            senders: "z", every head (the default); "mlp_out", every MLP; likewise attn_out, resid_pre, resid_mid; or a list of nodes, each by
-                itself, an item that is itself a list together.
-            freeze: "heads" (Wang et al. 2022: all other heads are held at the base run, MLPs and norms are recomputed) or "all" (the change is
-                added to the receiver's input by the residual connection alone). Numbers under different rules are not comparable.
-            positions: where senders change: "all", a list of positions, or as an axis: "each", a list of lists, "roles".
-            source: with what (see `sweep`).
-            progress: show a progress bar if it takes more than a second.
-
-        Returns:
-            A PatchResult with axes (layer, head), (layer) or (sender); with positions as an axis (layer, pos, head), (layer, pos) or
-            (sender, pos). Senders that do not come before the receiver leave the base run as it is.
-
-        Raises:
-            SiteError: a node or position does not exist, can't send or receive, or a receiver comes before its sender.
-            ModelError: the model can't be split into heads and MLPs.
-            PatchError: the freeze rule or the source is not known.
-        """
-        sending = "z" if senders is None else senders
-        return patch_paths(self, receiver, sending, freeze, positions=positions, source=source, progress=progress)
-
-    def path(self, nodes: Sequence[Node], *, source: Source | None = None) -> PatchResult:
-        """Patch one path, a chain of nodes: only what goes from each to the next carries the change (Goldowsky-Dill et al. 2023).
-
-        Args:
-            nodes: first a sender, last a receiver, as in `paths`; between them heads (z; or q, k, v: the head as it changes by these alone) and
-                MLPs (mlp_out). Each node's change is added to the next one's input by the residual connection alone, as under freeze="all".
-                A node's `pos` is where its activation may change.
-            source: with what the first is changed (see `sweep`).
-
-        Returns:
-            A PatchResult without axes (or with `pair` alone).
-
-        Raises:
-            SiteError, ModelError: as `paths`.
-        """
-        return patch_path(self, nodes, source=source)
-
-    def attention(self, layer: int, head: int, pos: int | None = None) -> AttentionRow:
+    def attention(self, layer: Index, head: Index, pos: Index | None = None) -> AttentionRow:
         """One row of a head's attention in both runs, from position `pos` to every position; or without it the whole pattern.
 
         Raises:
             SiteError: no such layer, head or position.
             ModelError: the model's attention can't be read.
         """
-        self.look_again(whole=True)
-        find_tap(self.model, "resid_pre", layer)
-        shorter = min(self.pair.length_of(run) for run in ("clean", "corrupted"))
-        for value, size, what in [(head, self.model.n_heads, "Head"), (0 if pos is None else pos, shorter, "Position")]:
-            if not 0 <= value < size:
-                raise SiteError(f"{what} {value} does not exist: there are 0 to {size - 1}.", "Choose one of these.")
-        whole = {name: attention_pattern(self.model, self.recording(name), layer)[head].cpu().numpy() for name in ("clean", "corrupted")}
-        return AttentionRow(*(whole[name] if pos is None else whole[name][pos] for name in ("clean", "corrupted")))
+        return read_attention(self, layer, head, pos)
 
-    def _cells(self, plan: Plan, source: Source, pairs: Sequence[int]) -> Iterator[Cell | None]:
-        """One cell per place of these pairs, in C order: pairs first."""
-        for i in pairs:
-            length, there = self.length(i), patchable(self, i, source)
-            self._check_rows(plan, i, source)
-            values, first = values_of(self, i, source)
-            values, first = cache(values), first if plan.operator == "replace" else 0
-            for point in plan.points():
-                place = plan.with_roles(point, partial(self.positions_of_role, pair=i))
-                yield Cell(plan.edits(place, values, first, length, there), i) if plan.fits(place, length, there) else None
+    def activation(
+        self,
+        site: str,
+        layer: Index | None = None,
+        pos: Indices | None = None,
+        head: Index | None = None,
+        run: str | None = None,
+        *,
+        pair: Index = 0,
+    ) -> Tensor:
+        """What a site holds in a run without a patch: [position, ...], as the site's table in the README has it (`pattern`: [dest, head, src]).
 
-    def _patch_edits(self, patch: Patch, pair: int) -> list[Edit]:
-        source = self.source if patch.source is None else patch.source
-        elsewhere = patch.source_pos is not None and self.pairs[pair].shifted and isinstance(source, str) and source == self.source
-        values = as_recorded(self, pair, self.source) if elsewhere else values_of(self, pair, source)[0]
-        there = range(self.length(pair)) if elsewhere else patchable(self, pair, source)
-        return patch.edits(self.model, self.length(pair), values, there, self.pairs[pair].length_of(self.source) if elsewhere else None)
+        Args:
+            site: as in `sweep`.
+            layer: which; not for a module, whose path says it.
+            pos: a position, whose axis then falls away, or several; every one by default.
+            head: a head (of k and v a key/value head), whose axis then falls away; every one by default.
+            run: "clean" or "corrupted"; the one that is patched by default.
+            pair: which of several.
 
-    def _check_rows(self, plan: Plan, pair: int, source: Source) -> None:
-        whole_rows = plan.site.name == "pattern" and "src_pos" not in plan.dims
-        if whole_rows and isinstance(source, str) and source == self.source and self.pairs[pair].shifted:
-            message = "A row of attention has an entry for each token, and the two prompts' tokens do not correspond one by one."
-            raise SiteError(message, "Patch single entries, with positions='entries'.")
+        Returns:
+            A copy, in the model's dtype and on its device.
 
-    def _check_together(self, positions: tuple[int, ...]) -> None:
-        shortest = min(self.length(i) for i in range(len(self.pairs)))
-        if max(positions) >= shortest:
-            raise SiteError(
-                f"Position {max(positions)} does not exist in every pair: the shortest has {shortest} tokens.", "Choose earlier ones."
-            )
+        Raises:
+            SiteError: no such site, layer, position or head.
+        """
+        return read_activation(self, site, plain(layer), plain(pos), plain(head), run, plain(pair))
+
+    def __repr__(self) -> str:
+        lengths = sorted({self.length(pair) for pair in range(len(self.pairs))})
+        tokens = f"{' to '.join(map(str, lengths[:: max(1, len(lengths) - 1)]))} tokens"
+        answers = f"{self.pair.answer_text!r} against {self.pair.distractor_text!r}"
+        what = f"{len(self.pairs)} pairs of {tokens}" if self.several else f"{tokens}, {answers}"
+        return f"Experiment({self.model.name}, {', '.join(self.metrics)}, {self.direction}: {what})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise PatchError(
+            "An experiment can't be copied or pickled: it holds its model and the recorded runs.",
+            "Make it anew in each process, from the model and the prompts; results are kept by result.save(path), and can be pickled.",
+        )

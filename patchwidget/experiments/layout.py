@@ -64,12 +64,19 @@ class Layout:
             "metric": name,
             "tokens": None if runs.several else getattr(runs.pair, f"{runs.base}_tokens"),
             "tokens_by_pair": [getattr(pair, f"{runs.base}_tokens") for pair in runs.pairs] if runs.several else None,
+            "meta_by_pair": _meta(runs),
             **told,
             "gaps": gaps,
             **self.info,
         }
         clean, corrupted = _baseline(runs, "clean", metric), _baseline(runs, "corrupted", metric)
         return PatchResult(array, clean, corrupted, state.reshape(self.shape), checks, noise, info)
+
+
+def _meta(runs: Runs) -> list[dict] | None:
+    """What else is known of each pair, where anything is."""
+    found = [dict(pair.meta or {}) for pair in runs.prompts]
+    return found if runs.several and any(found) else None
 
 
 def _why_lost(states: np.ndarray, metric: str, dtype: torch.dtype) -> str | None:

@@ -40,7 +40,7 @@ def name_metrics(metrics: Metrics) -> dict[str, Metric]:
         named = dict(metrics)
     else:
         several = [metrics] if isinstance(metrics, str) or callable(metrics) else list(metrics)
-        named = {_name(metric): metric for metric in several}
+        named = {own_name(metric): metric for metric in several}
         if len(named) < len(several):
             raise MetricError("Two metrics have the same name.", "Give them as a dictionary of names.")
     if not named:
@@ -83,7 +83,8 @@ def make_measure(
     return Measure(lambda logits: torch.stack([function(logits) for function in functions], 1), tokens if few else None, positions)
 
 
-def _name(metric: Metric) -> str:
+def own_name(metric: Metric) -> str:
+    """What a metric is called that was given without a name."""
     return metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
 
 

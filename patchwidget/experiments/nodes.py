@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from patchwidget.engine.paths import Receiver
-from patchwidget.engine.sites import axis_size, check_layer, find_site
+from patchwidget.engine.sites import axis_size, find_layer, find_site
 from patchwidget.errors import SiteError
+from patchwidget.given import Index, Indices, as_list, checked_index, plain
 from patchwidget.models.model import Model
 
 SENDERS = ("z", "attn_out", "mlp_out", "resid_pre", "resid_mid")
@@ -33,12 +34,18 @@ class Node:
         layer: which; may be left out for resid_post, which is then the last block's.
         head: a head; of k and v a key/value head; None for all of the layer's.
         pos: a position, several, or None for all.
+
+    Negative numbers count from the end, those of positions from that of the prompt that is patched.
     """
 
     site: str
-    layer: int | None = None
-    head: int | None = None
-    pos: int | Sequence[int] | None = None
+    layer: Index | None = None
+    head: Index | None = None
+    pos: Indices | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("layer", "head", "pos"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
 
     def __str__(self) -> str:
         """Short, for labels: "q 9.6", "mlp_out 3", "z 5.1 @7"."""
@@ -57,15 +64,10 @@ class Node:
         """
         if self.pos is None:
             return tuple(range(length))
-        chosen = (self.pos,) if isinstance(self.pos, int) else tuple(sorted(set(self.pos)))
-        for position in chosen:
-            if not 0 <= position < length:
-                raise SiteError(
-                    f"Position {position} of {self} does not exist: the prompt has positions 0 to {length - 1}.", "Choose one of these."
-                )
-        if not chosen:
+        places = [checked_index(position, length, f"{self}: position", "the prompt has positions") for position in as_list(self.pos)]
+        if not places:
             raise SiteError(f"{self} has an empty list of positions.", "Leave pos out to take all.")
-        return chosen
+        return tuple(sorted(set(places)))
 
     def comes_before(self, model: Model, other: "Node") -> bool:
         """Whether this node's output is added to the residual stream before the other reads it; both with their layers."""
@@ -82,7 +84,7 @@ class Node:
 
 
 def check_node(model: Model, node: object, role: str, sites: Sequence[str]) -> Node:
-    """The node with its layer filled in.
+    """The node with its layer filled in, its layer and head counted from 0.
 
     Args:
         role: what it is meant to be, "sender", "receiver" or "node between", and the sites that can be that.
@@ -98,24 +100,20 @@ def check_node(model: Model, node: object, role: str, sites: Sequence[str]) -> N
     if node.site not in sites:
         hint = {"sender": _SENDER_HINT, "receiver": _RECEIVER_HINT}.get(role, "")
         raise SiteError(f"{node.site!r} can't be a {role} of a path.", f"It can be one of {', '.join(sites)}. {hint}".strip())
-    layer = _layer_of(model, node)
-    check_layer(model, layer)
+    layer = find_layer(model, _layer_of(model, node))
     axis = None if node.site == "mlp_in" else find_site(node.site).axis
-    _check_head(model, node, axis, layer)
-    return Node(node.site, layer, node.head, node.pos)
+    return Node(node.site, layer, _head_of(model, node, axis, layer), node.pos)
 
 
-def _check_head(model: Model, node: Node, axis: str | None, layer: int) -> None:
+def _head_of(model: Model, node: Node, axis: str | None, layer: int) -> int | None:
     if node.head is None:
         if node.site.endswith("_per_head"):
             raise SiteError(f"{node} names no head, and {node.site} is what one query head sees.", "Give head=, or take k or v.")
-        return
+        return None
     if axis is None:
         raise SiteError(f"{node} names a head, and {node.site} is not divided into heads.", "Leave head out.")
     size = axis_size(model, find_site(node.site), layer) or 0
-    if not 0 <= node.head < size:
-        kind = "Key/value head" if axis == "kv_head" else "Head"
-        raise SiteError(f"{kind} {node.head} of {node.site} does not exist: there are 0 to {size - 1}.", "Choose one of these.")
+    return checked_index(node.head, size, "Key/value head" if axis == "kv_head" else "Head", f"{node.site} has")
 
 
 def _layer_of(model: Model, node: Node) -> int:

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from patchwidget.engine.cells import Edit
-from patchwidget.engine.sites import MODULE, axis_size, check_site, find_site, layers_with
+from patchwidget.engine.sites import MODULE, axis_size, check_site, find_layer, find_site, layers_with
 from patchwidget.errors import SiteError
+from patchwidget.given import Index, Indices, as_list, checked_index, plain
 from patchwidget.models.model import Model
 
-from .sources import Source, Values
+from .sources import Source, Values, as_source
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,17 +32,24 @@ class Patch:
         source: with what (see `Experiment.sweep`); None for the other run's activation.
         source_pos: take the source's activations from these positions instead of the same ones; as many as `pos`, or one for all.
         operator: "replace" or "add".
+
+    Negative numbers count from the end, those of positions from that of the prompt that is patched (of `source_pos`: that they are taken from).
     """
 
     site: str
-    layer: int | None = None
-    pos: int | Sequence[int] | None = None
-    head: int | Sequence[int] | None = None
-    neuron: int | Sequence[int] | None = None
-    src_pos: int | Sequence[int] | None = None
+    layer: Index | None = None
+    pos: Indices | None = None
+    head: Indices | None = None
+    neuron: Indices | None = None
+    src_pos: Indices | None = None
     source: Source | None = None
-    source_pos: int | Sequence[int] | None = None
+    source_pos: Indices | None = None
     operator: str = "replace"
+
+    def __post_init__(self) -> None:
+        for name in ("layer", "pos", "head", "neuron", "src_pos", "source_pos"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
+        object.__setattr__(self, "source", as_source(self.source))
 
     def edits(
         self, model: Model, length: int, values: Values, patchable: Collection[int] | None = None, source_length: int | None = None
@@ -82,7 +90,7 @@ class Patch:
             return layers_with(model, self.site)[0]
         if self.layer is None:
             raise SiteError(f"The patch of {self.site} names no layer.", "Give layer=.")
-        return self.layer
+        return find_layer(model, self.layer)
 
     def _positions(self, length: int, patchable: Collection[int]) -> tuple[int, ...]:
         named = _several(self.pos, length, "Position", "the prompt has positions")
@@ -131,10 +139,7 @@ def _several(value: int | Sequence[int] | None, size: int, what: str, range_of: 
     """The numbers that were given, each once unless it may repeat; None where none were."""
     if value is None:
         return None
-    found = (value,) if isinstance(value, int) else tuple(int(x) for x in value)
-    for item in found:
-        if not 0 <= item < size:
-            raise SiteError(f"{what} {item} does not exist: {range_of} 0 to {size - 1}.", "Choose one of these.")
+    found = tuple(checked_index(item, size, what, range_of) for item in as_list(value))
     if not found:
         raise SiteError(f"{what}: an empty list was given.", "Leave it out to take all.")
     return found if repeats else tuple(dict.fromkeys(found))

@@ -39,12 +39,11 @@ class Senders:
         values, first = values_of(runs, pair, source)
         values, length, there = cache(values), runs.length(pair), patchable(runs, pair, source)
         for group, point in self.places:
-            place = self.plan.with_roles(point, partial(runs.positions_of_role, pair=pair))
+            place = self.plan.in_prompt(point, length, partial(runs.positions_of_role, pair=pair))
             if not self.plan.fits(place, length, there):
                 yield None
                 continue
-            spot = self.plan.together or place.get("pos")
-            edits = [_edit(node, spot or node.positions(length), values, first, there) for node in group]
+            edits = [_edit(node, place.get("pos") or node.positions(length), values, first, there) for node in group]
             yield tuple(edit for edit in edits if edit.positions)
 
     def unchanged(self, runs: Runs, pair: int) -> Edits:
@@ -62,10 +61,7 @@ def make_senders(runs: Runs, senders: SenderNodes, positions: Positions, receive
     """
     lengths = [runs.length(pair) for pair in range(len(runs.pairs))]
     roles = list(dict.fromkeys(role for pair in runs.pairs for role in pair.roles))
-    plan = make_plan(runs.model, "resid_pre", max(lengths), layers=[0], positions=positions, roles=roles)
-    if plan.together and max(plan.together) >= min(lengths):
-        message = f"Position {max(plan.together)} does not exist in every pair: the shortest has {min(lengths)} tokens."
-        raise SiteError(message, "Choose earlier ones.")
+    plan = make_plan(runs.model, "resid_pre", lengths, layers=[0], positions=positions, roles=roles)
     label, outer, inner, rows = _grid(runs, senders, receivers) if isinstance(senders, str) else _named(runs, senders, receivers)
     where = {name: labels for name, labels in plan.coords.items() if name != "layer"}
     if (where or plan.together) and any(node.pos is not None for row in rows for group in row for node in group):
@@ -76,7 +72,7 @@ def make_senders(runs: Runs, senders: SenderNodes, positions: Positions, receive
 
 def one_sender(runs: Runs, group: Group) -> Senders:
     """Nodes that send together, for a result of one cell."""
-    plan = make_plan(runs.model, "resid_pre", 1, layers=[0], positions="all")
+    plan = make_plan(runs.model, "resid_pre", [1], layers=[0], positions="all")
     return Senders({}, [(group, plan.points()[0])], plan, " + ".join(map(str, group)))
 
 

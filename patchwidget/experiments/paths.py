@@ -24,6 +24,7 @@ from torch import Tensor
 from patchwidget.engine.cells import Cell
 from patchwidget.engine.paths import FREEZE
 from patchwidget.errors import PatchError, SiteError
+from patchwidget.given import as_list
 
 from .code import script, shown
 from .layout import Layout
@@ -34,21 +35,46 @@ from .path_senders import SenderNodes, Senders, make_senders, one_sender
 from .plan import Positions
 from .result import PatchResult
 from .runs import Runs
-from .sources import Source, describe_source
+from .sources import Source, as_source, describe_source
 from .sweep import Sweep, run_through
 
 
 def patch_paths(
     runs: Runs,
     receiver: Node | Sequence[Node],
-    senders: SenderNodes,
-    freeze: str,
+    senders: SenderNodes | None = None,
+    freeze: str = "heads",
     *,
-    positions: Positions,
-    source: Source | None,
-    progress: bool,
+    positions: Positions = "all",
+    source: Source | None = None,
+    progress: bool = True,
 ) -> PatchResult:
-    """See `Experiment.paths`."""
+    """Path patching: change a sender, let the change reach the receiver on direct ways only, and measure what the receiver makes of it.
+
+    The sender gets its activation from the source run; by the freeze rule the receiver's input changes with it; the base run is given
+    this input, and everything after the receiver is computed anew.
+
+    Args:
+        receiver: a pw.Node, or several at once: q, k or v of a head (k, v of a key/value head), k_per_head or v_per_head of a query head,
+            mlp_in, or resid_post (of the last block, if no layer is named: the logits).
+        senders: "z", every head (the default); "mlp_out", every MLP; likewise attn_out, resid_pre, resid_mid; or a list of nodes, each by
+            itself, an item that is itself a list together.
+        freeze: "heads" (Wang et al. 2022: all other heads are held at the base run, MLPs and norms are recomputed) or "all" (the change is
+            added to the receiver's input by the residual connection alone). Numbers under different rules are not comparable.
+        positions: where senders change: "all", a list of positions, or as an axis: "each", a list of lists, "roles".
+        source: with what (see `sweep`).
+        progress: show a progress bar if it takes more than a second.
+
+    Returns:
+        A PatchResult with axes (layer, head), (layer) or (sender); with positions as an axis (layer, pos, head), (layer, pos) or
+        (sender, pos). Senders that do not come before the receiver leave the base run as it is.
+
+    Raises:
+        SiteError: a node or position does not exist, can't send or receive, or a receiver comes before its sender.
+        ModelError: the model can't be split into heads and MLPs.
+        PatchError: the freeze rule or the source is not known.
+    """
+    senders, positions, source = "z" if senders is None else senders, as_list(positions), as_source(source)
     if freeze not in FREEZE:
         hint = (
             "Use 'heads' (MLPs on the way are recomputed) or 'all' (residual connection alone); for a chain of nodes use exp.path([...])."
@@ -66,14 +92,28 @@ def patch_paths(
         "freeze": freeze,
         "receiver": named,
         "senders": sending.label,
-        "positions": positions if isinstance(positions, str) else list(positions),
+        "positions": positions,
         "code": _code(runs, "paths", [receiver], {"senders": senders, "freeze": freeze, "positions": positions, "source": source}),
     }
     return _measure(runs, f"{sending.label} → {named} ({freeze} frozen)", sending, route, source, info, progress=progress)
 
 
-def patch_path(runs: Runs, nodes: Sequence[Node], *, source: Source | None) -> PatchResult:
-    """See `Experiment.path`."""
+def patch_path(runs: Runs, nodes: Sequence[Node], *, source: Source | None = None) -> PatchResult:
+    """Patch one path, a chain of nodes: only what goes from each to the next carries the change (Goldowsky-Dill et al. 2023).
+
+    Args:
+        nodes: first a sender, last a receiver, as in `paths`; between them heads (z; or q, k, v: the head as it changes by these alone) and
+            MLPs (mlp_out). Each node's change is added to the next one's input by the residual connection alone, as under freeze="all".
+            A node's `pos` is where its activation may change.
+        source: with what the first is changed (see `sweep`).
+
+    Returns:
+        A PatchResult without axes (or with `pair` alone).
+
+    Raises:
+        SiteError, ModelError: as `paths`.
+    """
+    source = as_source(source)
     if isinstance(nodes, Node) or len(nodes) < 2:
         raise SiteError("A path leads from one node to another, and fewer than two were given.", "Give a list of at least two.")
     runs.look_again()

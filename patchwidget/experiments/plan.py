@@ -9,13 +9,14 @@ from typing import Any
 from patchwidget.engine.cells import Edit
 from patchwidget.engine.sites import MODULE, Site, axis_size, check_site, find_site, layers_with
 from patchwidget.errors import SiteError
+from patchwidget.given import Array, Index, checked_index, whole
 from patchwidget.models.model import Model
 
 from .patches import check_operator
 from .sources import Values
 
-Positions = str | Sequence[int] | Sequence[Sequence[int]] | Sequence[str]
-Choices = Iterable[int] | Iterable[Sequence[int]]
+Positions = str | Index | Iterable[int] | Iterable[Sequence[int]] | Iterable[str] | Array
+Choices = Index | Iterable[int] | Iterable[Sequence[int]] | Array
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,9 @@ class Plan:
 
     Attributes:
         dims: the names of the axes, in order.
-        choices: for each axis what is patched at each of its places: one layer, position, head..., or several together.
-        together: the positions patched at once in each cell; None where positions are an axis.
+        choices: for each axis what is patched at each of its places: one layer, position, head..., or several together. Positions that count
+            from the end are other ones in each prompt where these are of unequal length, and stay negative there.
+        together: the positions patched at once in each cell; () for all of them, None where positions are an axis.
         window: how many layers around each one are patched at once.
     """
 
@@ -50,23 +52,27 @@ class Plan:
         """Every point, in C order of `shape`."""
         return [dict(zip(self.dims, values, strict=True)) for values in product(*(self.choices[dim] for dim in self.dims))]
 
-    def with_roles(self, point: dict[str, tuple[Any, ...]], positions_of: Callable[[str], tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-        """The point with the positions that a role has in one prompt; they may be none."""
-        if "role" not in point:
-            return point
+    def in_prompt(
+        self, point: dict[str, tuple[Any, ...]], length: int, positions_of: Callable[[str], tuple[int, ...]]
+    ) -> dict[str, tuple[int, ...]]:
+        """The point with the positions that it has in one prompt of this length: of its roles (they may be none), and from the end."""
         name = "dest_pos" if self.site.name == "pattern" else "pos"
-        return {**point, name: tuple(position for role in point["role"] for position in positions_of(role))}
+        if "role" in point:
+            return {**point, name: tuple(position for role in point["role"] for position in positions_of(role))}
+        named = self.together or point.get(name)
+        return point if named is None else {**point, name: tuple(dict.fromkeys(p + length if p < 0 else p for p in named))}
 
-    def fits(self, point: dict[str, tuple[int, ...]], length: int, patchable: Collection[int]) -> bool:
-        """Whether a prompt of this length has the point's positions, and the source has something for them."""
-        named = [point[dim] for dim in ("pos", "dest_pos", "src_pos") if dim in point]
-        if self.together is not None:
-            named.append(self.together or tuple(range(length)))
-        return all(places and max(places) < length and any(place in patchable for place in places) for places in named)
+    def fits(self, place: dict[str, tuple[int, ...]], length: int, patchable: Collection[int]) -> bool:
+        """Whether a prompt of this length has the positions of a point (as `in_prompt` gives it), and the source has something for them."""
+        named = [place[dim] for dim in ("pos", "dest_pos", "src_pos") if dim in place] or [tuple(range(length))]
+        return all(
+            several and min(several) >= 0 and max(several) < length and any(position in patchable for position in several)
+            for several in named
+        )
 
     def edits(
         self,
-        point: dict[str, tuple[int, ...]],
+        place: dict[str, tuple[int, ...]],
         values: Values,
         unchanged_before: int,
         length: int,
@@ -75,28 +81,27 @@ class Plan:
         """The edits of one point.
 
         Args:
+            place: the point, as `in_prompt` gives it.
             values: what to put where.
             unchanged_before: positions before it have the same activation in both runs, so that patching them does nothing.
             length: of the prompt.
             patchable: the positions for which the source has something; all of them if None.
         """
-        together = tuple(range(length)) if self.together == () else self.together
-        positions = together or point.get("pos") or point["dest_pos"]
+        positions = place.get("dest_pos" if self.site.name == "pattern" else "pos", tuple(range(length)))
         positions = tuple(p for p in positions if p >= unchanged_before and (patchable is None or p in patchable))
-        columns = point.get("src_pos")
+        columns = place.get("src_pos")
         if not positions or (columns and min(columns) > max(positions)):  # a position never attends to later ones
             return ()
-        layers, indices = self._layers(point), self._indices(point)
+        layers, indices = self._layers(place), self._indices(place)
         return tuple(self._edit(layer, positions, index, columns, values) for layer in layers for index in indices)
 
     def _edit(self, layer: int, positions: tuple[int, ...], index: int | None, columns: tuple[int, ...] | None, values: Values) -> Edit:
         value = values(self.site.name, layer)[list(positions)]
         if index is not None:
-            per_group = self.model.n_heads // self.model.n_kv_heads if self.site.axis == "head" else 1
-            index_of_value = index // per_group if self.site.name.endswith("_per_head") else index
-            if index_of_value >= value.shape[1]:
-                raise SiteError(f"Neuron {index} does not exist: {self.site.name} has 0 to {value.shape[1] - 1}.", "Choose one of these.")
-            value = value[:, index_of_value]
+            if self.site.axis == "neuron":  # of a module it is known only now how many it has
+                index = checked_index(index, value.shape[1], "Neuron", f"{self.site.name} has")
+            per_group = self.model.n_heads // self.model.n_kv_heads if self.site.name.endswith("_per_head") else 1
+            value = value[:, index // per_group]
         if columns is not None:
             value = value[:, list(columns)]
         return Edit(self.site.name, layer, positions, value, index, columns, self.operator)
@@ -121,26 +126,27 @@ class Plan:
 def make_plan(
     model: Model,
     site: str,
-    length: int,
+    lengths: Sequence[int],
     *,
-    layers: Choices | None = None,
-    positions: Positions = "each",
-    heads: Choices | None = None,
-    neurons: Choices | None = None,
-    window: int = 1,
+    layers: list | None = None,
+    positions: Any = "each",
+    heads: list | None = None,
+    neurons: list | None = None,
+    window: Any = 1,
     operator: str = "replace",
     roles: Sequence[str] = (),
 ) -> Plan:
     """Check what was asked for and lay out its axes.
 
     Args:
-        length: of the longest prompt.
+        lengths: of the prompts.
+        layers, positions, heads, neurons: as in `Experiment.sweep`, in plain Python.
         roles: those that any of the prompts has.
 
     Raises:
         SiteError: a site, layer, position, role, head or neuron that does not exist, or heads or neurons of a site that has none.
     """
-    found = find_site(site)
+    found, window = find_site(site), whole(window, "window")
     if site.startswith(MODULE):
         if layers is not None or window > 1:
             raise SiteError(
@@ -152,20 +158,24 @@ def make_plan(
     else:
         _check_blocks(model, site)
         choices = {
-            "layer": _choices(range(model.n_layers) if layers is None else layers, model.n_layers, "Layer", f"{model.name} has layers")
+            "layer": _choices(
+                list(range(model.n_layers)) if layers is None else layers, model.n_layers, "Layer", f"{model.name} has layers"
+            )
         }
         for layer in {layer for several in choices["layer"] for layer in several}:
             check_site(model, site, layer)
     _check_options(found, heads, neurons, window, operator, choices.get("layer", []))
     by_role = positions == "roles" or (not isinstance(positions, str) and any(isinstance(item, str) for item in positions))
-    places: dict[str, Any] = {"role": _roles(positions, roles)} if by_role else _places(found, positions, length)
+    places: dict[str, Any] = {"role": _roles(positions, roles)} if by_role else _places(found, positions, lengths)
     together = places.pop("together", None)
     size = sys.maxsize if found.axis and not choices else axis_size(model, found, choices["layer"][0][0]) if choices else None
     axis = {}
     if size is not None:
         given = neurons if found.axis == "neuron" else heads
         name = "Neuron" if found.axis == "neuron" else "Head"
-        axis[str(found.axis)] = _choices(range(size) if given is None else given, size, name, f"{site} has")
+        axis[str(found.axis)] = _choices(
+            list(range(size)) if given is None else given, size, name, f"{site} has", from_end=size < sys.maxsize
+        )
     # patterns are laid out as TransformerLens does it: head before destination and source
     choices |= {**axis, **places} if found.name == "pattern" else {**places, **axis}
     return Plan(model, found, tuple(choices), choices, together, window, operator)
@@ -182,15 +192,15 @@ def _check_options(site: Site, heads: object, neurons: object, window: int, oper
         raise SiteError(f"The site {site.name} is not divided into heads.", "Leave heads out, or choose z, q, k, v or pattern.")
     if neurons is not None and site.axis != "neuron":
         raise SiteError(f"The site {site.name} is not divided into neurons.", "Leave neurons out, or choose mlp_post.")
-    if window < 1 or (window > 1 and any(len(several) > 1 for several in layers)):
-        raise SiteError(f"A window of {window} layers can't be laid around these layers.", "Give a whole number, and layers one by one.")
+    if window > 1 and any(len(several) > 1 for several in layers):
+        raise SiteError(f"A window of {window} layers can't be laid around several layers at once.", "Give layers one by one.")
     check_operator(operator)
 
 
-def _places(site: Site, positions: Positions, length: int) -> dict[str, Any]:
+def _places(site: Site, positions: Any, lengths: Sequence[int]) -> dict[str, Any]:
     """The axes of positions, or the positions `together`; () stands for all of them, however long a prompt is."""
     name = "dest_pos" if site.name == "pattern" else "pos"
-    each = [(position,) for position in range(length)]
+    each = [(position,) for position in range(max(lengths))]
     if isinstance(positions, str):
         if positions == "entries" and site.name == "pattern":
             return {"dest_pos": each, "src_pos": each}
@@ -201,10 +211,21 @@ def _places(site: Site, positions: Positions, length: int) -> dict[str, Any]:
             )
             raise SiteError(f"positions={positions!r} is not known for {site.name}.", hint)
         return {name: each} if positions == "each" else {"together": ()}
-    chosen = _choices(positions, length, "Position", "the prompts have positions")  # type: ignore[arg-type]
-    if all(isinstance(item, int) for item in positions):
-        return {"together": tuple(sorted({position for several in chosen for position in several}))}
-    return {name: chosen}
+    chosen = _choices(positions, max(lengths), "Position", "the prompts have positions", from_end=min(lengths) == max(lengths))
+    if not all(isinstance(item, int) for item in positions):
+        return {name: chosen}
+    together = tuple(sorted({position for several in chosen for position in several}))
+    _check_together(together, min(lengths))
+    return {"together": together}
+
+
+def _check_together(positions: Sequence[int], shortest: int) -> None:
+    for position in positions:
+        if not -shortest <= position < shortest:
+            raise SiteError(
+                f"Position {position} does not exist in every pair: the shortest has {shortest} tokens.",
+                "Choose earlier ones, or count from the end with -1.",
+            )
 
 
 def _roles(positions: Any, known: Sequence[str]) -> list[tuple[str, ...]]:
@@ -218,12 +239,12 @@ def _roles(positions: Any, known: Sequence[str]) -> list[tuple[str, ...]]:
     return [(role,) for role in chosen]
 
 
-def _choices(values: Choices, size: int, what: str, range_of: str) -> list[tuple[int, ...]]:
-    """Each item as a tuple: one number, or several that are patched together."""
-    found = [tuple(dict.fromkeys(int(x) for x in item)) if isinstance(item, Iterable) else (int(item),) for item in values]
+def _choices(values: Any, size: int, what: str, range_of: str, *, from_end: bool = True) -> list[tuple[int, ...]]:
+    """Each item as a tuple: one number, or several that are patched together; once each, and from 0 on if `from_end`."""
+    if not isinstance(values, list | tuple):
+        raise SiteError(f"{what}s {values!r} are no list of numbers.", "Give numbers, or lists of numbers that are patched together.")
+    found = [tuple(item) if isinstance(item, list | tuple) else (item,) for item in values]
     if not found or not all(found):
         raise SiteError(f"An empty list was given where {what.lower()}s were expected, so there are no cells.", "Leave it out to take all.")
-    for value in {value for several in found for value in several}:
-        if not 0 <= value < size:
-            raise SiteError(f"{what} {value} does not exist: {range_of} 0 to {size - 1}.", "Choose one of these.")
-    return found
+    counted = [[(number, checked_index(number, size, what, range_of)) for number in several] for several in found]
+    return [tuple(dict.fromkeys(at if from_end else number for number, at in several)) for several in counted]

@@ -1,19 +1,23 @@
 """A clean and a corrupted prompt with the answers that tell them apart, checked against a model's tokenizer."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from patchwidget.errors import PromptError
+from patchwidget.given import Array, is_floating, plain, token_ids
 from patchwidget.models.model import Model
 
 from .alignment import Align, Both, Span, Spans, align_tokens, both_spans, find_span, one_to_one
+from .answers import Answer, answer_pieces, answer_tokens, check_answer, join_texts, output_indices
 
-Text = str | Sequence[int] | Tensor
-Answer = str | int | Sequence[str | int]
+# a text; token ids, [T] or [1, T]; or what a network takes that takes no tokens
+Text = str | Sequence[int | Array] | Sequence[Sequence[int]] | Tensor | Array
 
 
 @dataclass(frozen=True)
@@ -21,9 +25,9 @@ class PromptPair:
     """Two prompts that should differ in as little as changes the answer.
 
     Attributes:
-        clean, corrupted: texts, or token ids; for a network that takes no tokens, tensors without a batch axis ([features] or
-            [position, features]). Texts are tokenized as the tokenizer does it by itself, so with its BOS token if it adds one. Without
-            `corrupted` there is one run only: patches are then measured as they are, and recovery has no meaning.
+        clean, corrupted: texts, or token ids (a list, an array or a tensor, [T] or [1, T]); for a network that takes no tokens, tensors without
+            a batch axis ([features] or [position, features]). Texts are tokenized as the tokenizer does it by itself, so with its BOS token if
+            it adds one. Without `corrupted` there is one run only: patches are then measured as they are, and recovery has no meaning.
         answer: the token that is right after the clean prompt: a text of exactly one token (mind the leading space) or an id; or several.
         distractor: the token that is right after the corrupted prompt, likewise.
         roles: name -> the tokens that play this role: a text ("Mary"), (text, n) for its n-th occurrence from 0 on, a position (-1 is the
@@ -33,6 +37,10 @@ class PromptPair:
             the rest by difference), a list of (clean, corrupted) spans such as [("Paris", "the Hague")] (the rest by difference), or a
             mapping of roles. Patched is where they correspond, and NaN elsewhere. A span of n tokens and one of m correspond by their last
             min(n, m). Queries and keys keep the rotary angle of the position they come from.
+        meta: what else is known of the pair, by name, such as its number or category; `PromptSet` keeps further columns there.
+
+    Raises:
+        PromptError: an answer or a distractor is neither text nor token id.
     """
 
     clean: Text
@@ -41,6 +49,17 @@ class PromptPair:
     distractor: Answer | None = None
     roles: Mapping[str, Spans] | None = None
     align: Align | None = None
+    meta: Mapping[str, Any] | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("clean", "corrupted"):
+            given = getattr(self, name)
+            if not isinstance(given, str | Tensor | None):
+                object.__setattr__(self, name, _plain_prompt(given))
+        for name in ("answer", "distractor", "roles", "align"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
+        for name in ("answer", "distractor"):
+            check_answer(getattr(self, name), name)
 
 
 @dataclass(frozen=True)
@@ -107,7 +126,7 @@ def tokenize_pair(model: Model, pair: PromptPair, *, feed_answer: bool = False) 
         PromptError: a prompt is empty or longer than the model's context, the two are equal, or of unequal length without `align`, a token id
             does not exist, an answer is not one token, answer and distractor are the same, or a role is not in its prompt.
     """
-    if isinstance(pair.clean, Tensor):
+    if isinstance(pair.clean, Tensor) and not _is_tokens(model, pair.clean):
         return _tensor_pair(model, pair)
     clean = tokenize_prompt(model, pair.clean, "clean")
     corrupted = clean if pair.corrupted is None else tokenize_prompt(model, pair.corrupted, "corrupted")
@@ -115,12 +134,12 @@ def tokenize_pair(model: Model, pair: PromptPair, *, feed_answer: bool = False) 
         _check_difference(model, clean, corrupted, aligned=pair.align is not None)
     roles, spans = _find_spans(model, pair, clean, corrupted)
     if feed_answer:
-        answers = _pieces(model, pair.answer)
+        answers = answer_pieces(model, pair.answer)
         clean, corrupted, distractors = [*clean, *answers[:-1]], [*corrupted, *answers[:-1]], ()
     else:
-        answers, distractors = _answers(model, pair.answer, "answer"), _answers(model, pair.distractor, "distractor")
+        answers, distractors = answer_tokens(model, pair.answer, "answer"), answer_tokens(model, pair.distractor, "distractor")
     if set(answers) & set(distractors):
-        both = _join_texts(model, tuple(set(answers) & set(distractors)))
+        both = join_texts(model, tuple(set(answers) & set(distractors)))
         raise PromptError(
             f"{both} is both answer and distractor, so their difference is always 0.",
             "Give the token that the corrupted prompt makes right.",
@@ -132,18 +151,51 @@ def tokenize_pair(model: Model, pair: PromptPair, *, feed_answer: bool = False) 
         [model.token_text(t) for t in corrupted],
         answers,
         distractors,
-        _join_texts(model, answers),
-        _join_texts(model, distractors),
+        join_texts(model, answers),
+        join_texts(model, distractors),
         roles,
         None if pair.align is None else align_tokens(clean, corrupted, spans),
     )
 
 
+def tokenize_pairs(model: Model, pairs: Sequence[PromptPair], *, feed_answer: bool = False) -> list[TokenPair]:
+    """Each pair by `tokenize_pair`; where there are several, errors name the pair by its number."""
+    found = []
+    for number, pair in enumerate(pairs):
+        try:
+            found.append(tokenize_pair(model, pair, feed_answer=feed_answer))
+        except PromptError as error:
+            if len(pairs) == 1:
+                raise
+            raise PromptError(f"Pair {number}: {error.message}", error.hint) from error
+    return found
+
+
+def with_plain_ids(model: Model, pair: PromptPair) -> PromptPair:
+    """The pair with its token ids as lists, which can be written down and read again; other tensors stay as they are."""
+    plain_ones = {
+        name: token_ids(given)
+        for name in ("clean", "corrupted")
+        for given in [getattr(pair, name)]
+        if isinstance(given, Tensor) and _is_tokens(model, given)
+    }
+    return replace(pair, **plain_ones)
+
+
+def _plain_prompt(given: Any) -> Any:
+    """NumPy's and pandas' numbers as a tensor, for a network may take either; lists as they are, of Python's numbers."""
+    array = np.asarray(given) if isinstance(given, Array) else None
+    return plain(given) if array is None or array.dtype.kind not in "iuf" else torch.tensor(array)
+
+
+def _is_tokens(model: Model, given: Tensor) -> bool:
+    """Whether a tensor holds token ids: whole numbers, for a model that takes tokens."""
+    return model.takes_tokens and not is_floating(given)
+
+
 def tokenize_prompt(model: Model, text: Text, name: str) -> list[int]:
     """Token ids of a prompt, checked; `name` is what errors call it."""
-    if isinstance(text, Tensor) and text.ndim != 1:
-        raise PromptError(f"The {name} prompt has shape {list(text.shape)}, and token ids have one axis.", "Leave out the batch axis.")
-    tokens = model.encode(text) if isinstance(text, str) else [int(token) for token in text]
+    tokens = model.encode(text) if isinstance(text, str) else _ids(text, name)
     if not tokens or text == "":
         raise PromptError(f"The {name} prompt is empty.", "Give a text, or a list of token ids.")
     wrong = [token for token in tokens if not 0 <= token < model.vocab_size]
@@ -158,24 +210,37 @@ def tokenize_prompt(model: Model, text: Text, name: str) -> list[int]:
     return tokens
 
 
+def _ids(given: Any, name: str) -> list[int]:
+    """Token ids [T] or [1, T] as a list."""
+    found = token_ids(given)
+    if isinstance(found, list | tuple) and len(found) == 1 and isinstance(found[0], list | tuple):
+        found = found[0]
+    if not isinstance(found, list | tuple):
+        raise PromptError(f"The {name} prompt is a {type(given).__name__}.", "Give a text, or a list of token ids.")
+    if any(isinstance(item, list | tuple) for item in found):
+        raise PromptError(
+            f"The {name} prompt has {len(found)} rows of token ids, and it is one prompt.", "Give one of them, of shape [T] or [1, T]."
+        )
+    strange = [item for item in found if not isinstance(item, int)]
+    if strange:
+        message = f"The {name} prompt has {strange[0]!r} among its token ids, which is a {type(strange[0]).__name__}."
+        raise PromptError(message, "Give a text, or a list of whole numbers.")
+    return list(found)
+
+
 def _tensor_pair(model: Model, pair: PromptPair) -> TokenPair:
     """A pair for a network that takes tensors; answers are indices of its outputs."""
     clean, corrupted = pair.clean, pair.clean if pair.corrupted is None else pair.corrupted
+    if model.takes_tokens:
+        raise PromptError(f"{model.name} takes token ids, and the prompt is a tensor of {clean.dtype}.", "Give whole numbers, or a text.")  # type: ignore[union-attr]
     if not (isinstance(clean, Tensor) and isinstance(corrupted, Tensor) and clean.shape == corrupted.shape and clean.ndim in (1, 2)):
         shapes = [list(x.shape) if isinstance(x, Tensor) else type(x).__name__ for x in (clean, corrupted)]
         hint = "Give two tensors of one shape, [features] or [position, features], without a batch axis."
         raise PromptError(f"The clean and the corrupted input do not fit together: {shapes[0]} and {shapes[1]}.", hint)
-    answers, distractors = (_indices(answer, name) for answer, name in [(pair.answer, "answer"), (pair.distractor, "distractor")])
+    answers, distractors = (output_indices(answer, name) for answer, name in [(pair.answer, "answer"), (pair.distractor, "distractor")])
     labels = [str(i) for i in range(1 if clean.ndim == 1 else len(clean))]
     texts = (", ".join(map(str, answers)), ", ".join(map(str, distractors)))
     return TokenPair(clean, corrupted, labels, labels, answers, distractors, *texts)
-
-
-def _indices(answer: Answer | None, name: str) -> tuple[int, ...]:
-    several = [] if answer is None else [answer] if isinstance(answer, str | int) else list(answer)
-    if any(isinstance(item, str) for item in several):
-        raise PromptError(f"The {name} {answer!r} is a text, and this network has no tokens.", "Give the index of an output.")
-    return tuple(int(item) for item in several)
 
 
 def _find_spans(model: Model, pair: PromptPair, clean: list[int], corrupted: list[int]) -> tuple[dict[str, Both], list[Both]]:
@@ -214,42 +279,3 @@ def _check_difference(model: Model, clean: list[int], corrupted: list[int], *, a
             f"The clean prompt has {len(clean)} tokens and the corrupted one {len(corrupted)}, so positions do not correspond:\n{shown}\n",
             "Choose words of equally many tokens, or give align='diff' to patch where the two correspond.",
         )
-
-
-def _pieces(model: Model, answer: Answer | None) -> tuple[int, ...]:
-    """The tokens of an answer that is fed in: a text of any length, or token ids."""
-    if isinstance(answer, str) and answer:
-        return tuple(model.encode(answer, special=False))
-    if isinstance(answer, int) or (isinstance(answer, Sequence) and answer and all(isinstance(token, int) for token in answer)):
-        return _answers(model, answer, "answer")
-    raise PromptError(
-        f"The metric answer_log_prob needs an answer, and was given {answer!r}.", "Give answer= to PromptPair: a text or token ids."
-    )
-
-
-def _answers(model: Model, answer: Answer | None, name: str) -> tuple[int, ...]:
-    if answer is None:
-        return ()
-    several = [answer] if isinstance(answer, str | int) else list(answer)
-    return tuple(_one_token(model, item, name) for item in several)
-
-
-def _one_token(model: Model, answer: str | int, name: str) -> int:
-    if isinstance(answer, int):
-        if not 0 <= answer < model.vocab_size:
-            raise PromptError(
-                f"The {name} is token {answer}, and this model's tokens are 0 to {model.vocab_size - 1}.", "Use the model's own tokenizer."
-            )
-        return answer
-    pieces = model.encode(answer, special=False)
-    if len(pieces) == 1:
-        return pieces[0]
-    shown = " | ".join(model.token_text(piece) for piece in pieces) if pieces else "nothing"
-    spaced = " " + answer.strip()
-    works = spaced != answer and answer.strip() and len(model.encode(spaced, special=False)) == 1
-    hint = f"With a leading space it is one: {spaced!r}." if works else "Choose a word that is one token, or give a token id."
-    raise PromptError(f"The {name} {answer!r} is {len(pieces)} tokens for this tokenizer ({shown}), and it has to be one.", hint)
-
-
-def _join_texts(model: Model, tokens: tuple[int, ...]) -> str:
-    return ", ".join(model.token_text(token) for token in tokens)

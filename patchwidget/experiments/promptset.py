@@ -1,21 +1,23 @@
 """Many prompt pairs: read from lists, tables and files, and looked through on a model before anything is measured."""
 
-import csv
-import json
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, overload
 
+import pandas as pd
+
 from patchwidget.errors import PromptError
+from patchwidget.given import plain
 from patchwidget.models.model import Model
 
 from .alignment import Align
 from .prompts import PromptPair
 from .setcheck import SetCheck, check_set, split_fitting
+from .tables import read_csv, read_jsonl
 
-_COLUMNS = tuple(field.name for field in fields(PromptPair))
-_LISTS = ("answer", "distractor", "roles", "align")  # in a table of texts these may be written as JSON
+_COLUMNS = tuple(field.name for field in fields(PromptPair) if field.name != "meta")
 
 
 class PromptSet(Sequence[PromptPair]):
@@ -23,12 +25,12 @@ class PromptSet(Sequence[PromptPair]):
 
     Args:
         pairs: `PromptPair`s; mappings with its fields (clean, corrupted, answer, distractor, and perhaps roles and align); or a pandas or
-            Polars frame with these columns. Other columns are refused, for they may be misspelt.
+            Polars frame with these columns. Other columns are kept: each pair has its own in `pair.meta`, and `to_frame()` of results shows them.
         name: what it is called.
         align: which positions correspond where prompts are of unequal length (see `PromptPair`), for pairs that do not say it themselves.
 
     Raises:
-        PromptError: a row lacks a field or has one too many.
+        PromptError: a row has no clean prompt, an answer that is none, or a column whose name looks like a misspelt one.
     """
 
     def __init__(self, pairs: Iterable[PromptPair | Mapping[str, Any]] | Any, name: str = "", align: Align | None = None) -> None:
@@ -37,18 +39,21 @@ class PromptSet(Sequence[PromptPair]):
         self.name = name
 
     @classmethod
-    def from_csv(cls, path: str | Path, align: Align | None = None) -> "PromptSet":
-        """A table with a header line. Several answers, roles and spans are written as JSON: ["Mary", "Jane"], {"subject": "Paris"}."""
-        with _opened(path) as file:
-            rows = list(csv.DictReader(file, restkey="(too many)", strict=True))
-        return cls([_from_texts(row) for row in rows], Path(path).stem, align)
+    def from_csv(cls, path: str | Path, align: Align | None = None, encoding: str = "utf-8-sig") -> "PromptSet":
+        """A table with a header line, its columns separated by commas, semicolons or tabs.
+
+        Several answers, roles and spans are written as JSON: ["Mary", "Jane"], {"subject": "Paris"}. A number is a text; as a token id it stands in
+        brackets: [5].
+
+        Raises:
+            PromptError: it can't be read, is no table, is not in this encoding, or a row is no pair; with the line or the row.
+        """
+        return cls(read_csv(path, encoding), Path(path).stem, align)
 
     @classmethod
-    def from_jsonl(cls, path: str | Path, align: Align | None = None) -> "PromptSet":
-        """One JSON object a line."""
-        with _opened(path) as file:
-            lines = [(number, line) for number, line in enumerate(file, 1) if line.strip()]
-        return cls([_parsed(line, number, path) for number, line in lines], Path(path).stem, align)
+    def from_jsonl(cls, path: str | Path, align: Align | None = None, encoding: str = "utf-8-sig") -> "PromptSet":
+        """One JSON object a line. Errors as `from_csv`."""
+        return cls(read_jsonl(path, encoding), Path(path).stem, align)
 
     @overload
     def __getitem__(self, index: int) -> PromptPair: ...
@@ -79,6 +84,19 @@ class PromptSet(Sequence[PromptPair]):
         return PromptSet([prompt for _, _, prompt in split_fitting(model, self)[0]], self.name)
 
 
+def read_pairs(pairs: Any) -> tuple[list[PromptPair], bool]:
+    """What an experiment is given, as pairs, and whether it is of several: a pair, or what `PromptSet` takes.
+
+    Raises:
+        PromptError: it is neither.
+    """
+    if isinstance(pairs, PromptPair):
+        return [pairs], False
+    if isinstance(pairs, Mapping):
+        return [_pair(pairs, 0)], False
+    return list(PromptSet(pairs)), True
+
+
 def _rows(pairs: Any) -> list[Any]:
     """The rows of a list, or of a pandas or Polars frame (told by what they can do, so that neither has to be there)."""
     if hasattr(pairs, "to_dicts"):
@@ -95,47 +113,37 @@ def _pair(row: Any, number: int) -> PromptPair:
     if isinstance(row, PromptPair):
         return row
     if not isinstance(row, Mapping):
-        raise PromptError(f"Item {number} is a {type(row).__name__}.", "Give pw.PromptPair, or a dictionary of its fields.")
-    known = {name: value for name, value in row.items() if not _is_missing(value)}
-    strange = [str(name) for name in row if name not in _COLUMNS]
-    if strange:
-        raise PromptError(f"Row {number} has a column {strange[0]!r}.", f"The columns are {', '.join(_COLUMNS)}; leave out any other.")
+        hint = "Give pw.PromptPair(clean, corrupted, answer=..., distractor=...), or a dictionary of its fields."
+        raise PromptError(f"Item {number} is a {type(row).__name__}: {str(row)[:60]!r}.", hint)
+    given = {str(name): plain(value) for name, value in row.items()}
+    _check_names(given, number)
+    known = {name: value for name, value in given.items() if name in _COLUMNS and not _is_missing(value)}
     if "clean" not in known:
-        raise PromptError(f"Row {number} has no clean prompt.", "Give at least clean, corrupted, answer and distractor.")
-    return PromptPair(**{name: _plain(value) for name, value in known.items()})
+        raise PromptError(
+            f"Row {number} has no clean prompt: its columns are {', '.join(given)}.",
+            "Give at least clean, corrupted, answer and distractor.",
+        )
+    known |= {name: _token_id(known[name]) for name in ("answer", "distractor") if name in known}
+    further = {name: value for name, value in given.items() if name not in _COLUMNS}
+    try:
+        return PromptPair(**known, meta=further or None)
+    except PromptError as error:
+        raise PromptError(f"Row {number}: {error.message}", error.hint) from error
+
+
+def _check_names(row: Mapping[str, Any], number: int) -> None:
+    """Raise PromptError for a column that is probably one of the known ones, misspelt."""
+    missing = [name for name in _COLUMNS if name not in row]
+    for name in row:
+        near = [] if name in _COLUMNS else difflib.get_close_matches(name.strip().lower(), missing, n=1, cutoff=0.8)
+        if near:
+            raise PromptError(f"Row {number} has a column {name!r}. Did you mean {near[0]!r}?", "Rename it, or leave it out.")
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and value != value)  # noqa: PLR0124 - NaN, as data frames have it
+    return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
 
 
-def _plain(value: Any) -> Any:
-    """What a data frame holds, as Python has it."""
-    return value.tolist() if hasattr(value, "tolist") and not hasattr(value, "requires_grad") else value
-
-
-def _from_texts(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _json_or_text(value) if name in _LISTS else value for name, value in row.items() if value not in (None, "")}
-
-
-def _json_or_text(value: str) -> Any:
-    try:
-        return json.loads(value) if value[:1] in "[{" else value
-    except json.JSONDecodeError:
-        return value  # a word that begins with a bracket
-
-
-def _parsed(line: str, number: int, path: str | Path) -> Any:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise PromptError(
-            f"Line {number} of {path} is no JSON: {error.msg}.", "Write one object a line, or read a table by from_csv."
-        ) from error
-
-
-def _opened(path: str | Path) -> Any:
-    try:
-        return Path(path).open(encoding="utf-8", newline="")
-    except OSError as error:
-        raise PromptError(f"{path} can't be read: {error.strerror}.", "Check the path.") from error
+def _token_id(value: Any) -> Any:
+    """A whole number as an int: data frames make floats of a column of numbers that has a gap."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,6 +1,7 @@
 """The values of a sweep with everything needed to read them: axes, baselines, checks and where they come from."""
 
 from dataclasses import dataclass, field, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
+
+from patchwidget.errors import MetricError
 
 from .checks import Check
 
@@ -38,8 +41,19 @@ class PatchResult:
     others: dict[str, "PatchResult"] = field(default_factory=dict)
 
     def __getitem__(self, metric: str) -> "PatchResult":
-        """The result of one metric of the same runs."""
-        return self if metric == self.info.get("metric") else self.others[metric]
+        """The result of one metric of the same runs; MetricError where none of that name was measured."""
+        if metric == self.info.get("metric"):
+            return self
+        if metric not in self.others:
+            raise MetricError(
+                f"{metric!r} was not measured.", f"There are {', '.join(self.metrics)}: name it in pw.Experiment(metric=[...])."
+            )
+        return self.others[metric]
+
+    @property
+    def metrics(self) -> list[str]:
+        """The names of all metrics of the same runs: `result[name]` is the result of each."""
+        return [str(self.info.get("metric")), *self.others]
 
     @property
     def reason(self) -> str | None:
@@ -131,6 +145,7 @@ class PatchResult:
 
     @property
     def complete(self) -> bool:
+        """Whether no cell is pending."""
         return bool((self.state != PENDING).all())
 
     @property
@@ -139,7 +154,10 @@ class PatchResult:
         return all(check.ok for check in self.checks)
 
     def to_frame(self) -> pd.DataFrame:
-        """A tidy table, one row per cell: the axes, the token where there are positions, value, recovery and state."""
+        """A tidy table, one row per cell: the axes, the token where there are positions, value, recovery and state.
+
+        Over several pairs also what else is known of each (see `PromptSet`).
+        """
         if self.values.ndim:
             frame = pd.DataFrame(self.values.to_dataframe(name="value").reset_index()[[*self.values.dims, "value"]])
         else:
@@ -147,9 +165,16 @@ class PatchResult:
         tokens = self.info.get("tokens")
         if tokens and "pos" in self.values.dims and frame["pos"].dtype.kind == "i":
             frame.insert(list(frame.columns).index("pos") + 1, "token", [tokens[p] for p in frame["pos"]])
+        self._add_meta(frame)
         frame["recovery"] = self.recovery.to_numpy().ravel()
         frame["state"] = np.array(["pending", "exact", "estimate", "not measurable"])[self.state.ravel()]
         return frame
+
+    def _add_meta(self, frame: pd.DataFrame) -> None:
+        meta = (self.info.get("meta_by_pair") or []) if "pair" in frame else []
+        for name in dict.fromkeys(name for one in meta for name in one):
+            column = name if name not in {*frame, "recovery", "state"} else f"{name} of the pair"
+            frame.insert(list(frame.columns).index("value"), column, [meta[pair].get(name) for pair in frame["pair"]])
 
     def top(self, n: int = 10) -> pd.DataFrame:
         """The n cells with the largest effect, of either sign, largest first."""
@@ -172,6 +197,11 @@ class PatchResult:
     def code(self) -> str:
         """The lines of Python that compute this result again."""
         return self.info.get("code", "")
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what it is, and the largest effects (of the mean over pairs)."""
+        table = self.mean().top(5).to_html(index=False, border=0, float_format="{:.3f}".format)
+        return f"<p>{escape(repr(self), quote=False)}</p>{table}"
 
     def __repr__(self) -> str:
         shape = ", ".join(f"{dim} {size}" for dim, size in self.values.sizes.items()) or "one cell"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from accelerate.utils import convert_file_size_to_int
@@ -18,14 +19,17 @@ from patchwidget.engine.readout import read_logits
 from patchwidget.engine.recording import Recording, entering, record_together
 from patchwidget.engine.sites import find_tap
 from patchwidget.errors import MetricError, ModelError, PatchError, PromptError, SiteError
+from patchwidget.given import Array, Index, plain
 from patchwidget.models.model import Model
 from patchwidget.models.state import state_of
 
 from .alignment import Align
+from .answers import warn_of_missing_space
 from .checks import Check, parity_check, rounding, tolerance
 from .gradient_store import GradientStore
 from .metrics import Metrics, make_measure, name_metrics
-from .prompts import PromptPair, TokenPair, tokenize_pair
+from .prompts import PromptPair, TokenPair, tokenize_pairs, with_plain_ids
+from .promptset import read_pairs
 
 _FREE_SITES = ("resid_pre", "resid_post")  # every recording holds these
 
@@ -59,13 +63,13 @@ class Runs:
     def __init__(
         self,
         model: Model | object,
-        pair: PromptPair | Sequence[PromptPair],
+        pair: PromptPair | Sequence[PromptPair] | Any,
         metric: Metrics = "logit_diff",
         direction: str = "denoise",
         *,
-        answer_pos: int | None = None,
+        answer_pos: Index | None = None,
         align: Align | None = None,
-        max_memory: int | str | None = None,
+        max_memory: float | str | Array | None = None,
     ) -> None:
         if not isinstance(model, Model):
             message = f"A patchwidget model was expected, and this is a {type(model).__name__}."
@@ -77,9 +81,8 @@ class Runs:
         self.model, self.direction = model, direction
         self.metrics = name_metrics(metric)
         self.metric_name = next(iter(self.metrics))
-        self.several = not isinstance(pair, PromptPair)
-        given = [pair] if isinstance(pair, PromptPair) else list(pair)
-        self.prompts = [replace(one, align=one.align or align) for one in given]
+        given, self.several = read_pairs(pair)
+        self.prompts = [with_plain_ids(model, replace(one, align=one.align or align)) for one in given]
         if not self.prompts:
             raise PromptError("The list of pairs is empty.", "Give at least one PromptPair.")
         feed = "answer_log_prob" in self.metrics.values()
@@ -87,14 +90,16 @@ class Runs:
             raise MetricError(
                 "answer_log_prob reads as many positions as the answer has tokens, so it stands alone.", "Ask for it by itself."
             )
-        self.pairs: list[TokenPair] = [tokenize_pair(model, prompts, feed_answer=feed) for prompts in self.prompts]
+        self.pairs = tokenize_pairs(model, self.prompts, feed_answer=feed)
+        if not feed and answer_pos is None:
+            warn_of_missing_space(model, [(one.clean, answer) for one in self.prompts for answer in (one.answer, one.distractor)])
         self.base, self.source = ("corrupted", "clean") if direction == "denoise" else ("clean", "corrupted")
         self._state = state_of(model.hf)
         self._unproven: str | None = None
         self.forget()
-        self._feed, self.answer_pos = feed, answer_pos
+        self._feed, self.answer_pos = feed, plain(answer_pos)
         self.most_rows: int | None = None
-        self.max_memory = None if max_memory is None else _bytes(max_memory)
+        self.max_memory = None if max_memory is None else _bytes(plain(max_memory))
         self.measures = [self._measure_of(i) for i in range(len(self.pairs))]
 
     def forget(self) -> None:
@@ -110,7 +115,7 @@ class Runs:
         """Forget the recordings of a model that has changed since: its hooks, attention setting or modules, or what enters its first block.
 
         Changed weights of its blocks show in a sweep's proof cells; for what is not proven like this, ask for `whole`: then the first pair is
-        run again and its logits compared.
+        run again and its logits compared. That is, the first that is recorded.
 
         Raises:
             ModelError: it, or a module of it, is in training mode.
@@ -292,10 +297,12 @@ class Runs:
         if self.answer_pos is None:
             return (length - 1,)
         position, base_length = self.answer_pos, self.length(index)
-        if not 0 <= position < base_length:
+        if not -base_length <= position < base_length:
             raise PromptError(
-                f"answer_pos={position} does not exist: the prompts have positions 0 to {base_length - 1}.", "Choose one of these."
+                f"answer_pos={position} does not exist: the prompts have positions 0 to {base_length - 1}.",
+                "Choose one of these; -1 is the last.",
             )
+        position %= base_length
         if run == self.base:
             return (position,)
         if position not in self.source_positions(index):
@@ -319,12 +326,10 @@ class Runs:
         return entering(self.model, [getattr(self.pairs[pair], run) for run, pair in places])
 
     def _still_ends(self) -> bool:
-        """Whether the first pair's logits are those that were recorded."""
-        for run in ("clean", "corrupted"):
-            have = self._recordings.get((run, 0))
-            if have is not None and not self._parity_of_run(run, 0, have.logits).ok:
-                return False
-        return True
+        """Whether the logits of the first pair that is recorded are still the same."""
+        first = next((pair for _, pair in self._recordings), 0)
+        runs = [(run, self._recordings.get((run, first))) for run in ("clean", "corrupted")]
+        return all(have is None or self._parity_of_run(run, first, have.logits).ok for run, have in runs)
 
     def _parity_of(self, pair: int) -> Check:
         recording, positions = self.recording(self.base, pair=pair), self.measures[pair].positions
@@ -371,11 +376,11 @@ class Runs:
         return [(self.model.token_text(int(token)), float(p)) for token, p in zip(best.indices, best.values, strict=True)]
 
 
-def _bytes(size: int | str) -> int:
+def _bytes(size: Any) -> int:
     """A number of bytes, or a text such as "2GB" or "500MiB"."""
     try:
-        found = convert_file_size_to_int(size)
-    except ValueError:
+        found = convert_file_size_to_int(size) if isinstance(size, str) else int(size)
+    except (ValueError, TypeError, OverflowError):
         found = 0
     if found <= 0:
         raise PatchError(f"max_memory={size!r} is not a size.", "Give a number of bytes, or a text such as '2GB'.")

@@ -41,9 +41,10 @@ class SetCheck:
     warnings: list[str] = field(default_factory=list)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per fitting pair: its prompts, answers and gap."""
+        """One row per fitting pair: its prompts, answers, further columns and gap."""
         names = ("clean", "corrupted", "answer", "distractor")
-        return pd.DataFrame([{name: getattr(pair, name) for name in names} for pair in self.fitting]).assign(gap=self.gaps)
+        rows = [{name: getattr(pair, name) for name in names} | dict(pair.meta or {}) for pair in self.fitting]
+        return pd.DataFrame(rows).assign(gap=self.gaps)
 
     def __repr__(self) -> str:
         total = len(self.fitting) + len(self.dropped)

@@ -5,12 +5,14 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from patchwidget.engine.recording import Recording, record
 from patchwidget.engine.sites import find_site
 from patchwidget.errors import PatchError, PromptError, SiteError
+from patchwidget.given import Array, plain, token_ids
 
 from .prompts import Text, tokenize_prompt
 from .runs import Runs
@@ -21,9 +23,12 @@ Values = Callable[[str, int], Tensor]
 
 @dataclass(frozen=True)
 class Resample:
-    """The activations of another prompt of the same length ("resample ablation")."""
+    """The activations of another prompt of the same length ("resample ablation"): a text, or token ids."""
 
     prompt: Text
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prompt", token_ids(self.prompt))
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +41,12 @@ class Mean:
             positions of all prompts.
     """
 
-    prompts: Sequence[Text]
+    prompts: str | Sequence[Text] | Array
     per_position: bool = True
+
+    def __post_init__(self) -> None:
+        prompts = [self.prompts] if isinstance(self.prompts, str) else self.prompts
+        object.__setattr__(self, "prompts", [token_ids(prompt) for prompt in (plain(prompts) if isinstance(prompts, Array) else prompts)])
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,15 @@ class Placebo:
     seed: int = 0
 
 
-Source = str | Tensor | float | Resample | Mean | Noise | Placebo
+Source = str | Tensor | float | Resample | Mean | Noise | Placebo | Array
+
+
+def as_source(source: Source | None) -> Any:
+    """A source as everything behind knows it: NumPy's and pandas' arrays as tensors, single numbers as Python's."""
+    if isinstance(source, str | Tensor) or not isinstance(source, Array):
+        return source
+    array = np.asarray(source)
+    return torch.from_numpy(array.copy()) if array.ndim else array.item()
 
 
 def values_of(runs: Runs, pair: int, source: Source) -> tuple[Values, int]:
@@ -203,7 +220,7 @@ def _check_length(lengths: list[int], wanted: int, what: str) -> None:
 class _Reference:
     """Other prompts' runs, recorded when first asked for a site."""
 
-    def __init__(self, runs: Runs, prompts: Sequence[Text]) -> None:
+    def __init__(self, runs: Runs, prompts: Any) -> None:
         self._model = runs.model
         self._tokens = [tokenize_prompt(runs.model, prompt, "reference") for prompt in prompts]
         self._recordings: dict[str, list[Recording]] = {}

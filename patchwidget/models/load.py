@@ -27,20 +27,23 @@ def load(
         **kwargs: passed on to `AutoModelForCausalLM.from_pretrained`.
 
     Raises:
-        ModelError: the name is unknown, the files can't be read, or the dtype does not exist.
+        ModelError: the name is unknown, the files can't be read, or the dtype, the device or an option does not exist.
     """
     folder = default_model_folder() if name is None else name
+    place = _device(device)
     try:
         hf = AutoModelForCausalLM.from_pretrained(folder, dtype=_dtype(dtype), device_map=device_map, **kwargs)
         tokenizer = AutoTokenizer.from_pretrained(folder)
+    except TypeError as error:
+        raise ModelError(f"The model {str(name)!r} could not be made: {error}.", "Check the names of the options.") from error
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(
             f"The model {str(name)!r} could not be loaded: {reason}",
             "Check the name, the folder and the connection; pw.load() needs none of them.",
         ) from error
-    if device is not None and device_map is None:
-        nn.Module.to(hf, device)
+    if place is not None and device_map is None:
+        nn.Module.to(hf, place)
     shown, code = (DEFAULT_MODEL_NAME, "pw.load()") if name is None else (str(name), f"pw.load({str(name)!r})")
     model = Model(hf.eval(), tokenizer, shown, code)
     model.examine()
@@ -57,9 +60,25 @@ def wrap(model: nn.Module | object, tokenizer: Any = None, *, name: str | None =
         name: shown in titles and results; the configuration's name if not given.
 
     Raises:
-        ModelError: `model` is not a module, and holds none.
+        ModelError: `model` is not a module, and holds none; or `tokenizer` is none.
     """
+    if tokenizer is not None and not callable(tokenizer):
+        raise ModelError(
+            f"A tokenizer was expected, and this is a {type(tokenizer).__name__}: {tokenizer!r}.",
+            "Make one: transformers.AutoTokenizer.from_pretrained(name).",
+        )
     return Model(*unwrap(model, tokenizer), name)
+
+
+def _device(device: str | None) -> torch.device | None:
+    """The device of this name, tried out, so that what is wrong is said before anything is loaded."""
+    if device is None:
+        return None
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"The device {device!r} can't be used here: {reason}", "Leave it out for the CPU.") from error
 
 
 def _dtype(dtype: str | torch.dtype) -> str | torch.dtype:

@@ -11,11 +11,13 @@ import torch
 from torch import nn
 
 from patchwidget.errors import ModelError, PromptError
+from patchwidget.given import token_ids
 
 from .anatomy import Anatomy, find_anatomy
 from .eager import uncompiled
 from .hooks import foreign_hooks
 from .state import training_modules
+from .tokens import Tokens
 from .trace import main_tensor
 
 _T = TypeVar("_T")
@@ -43,6 +45,12 @@ class Model:
         self.name = name or getattr(getattr(hf, "config", None), "_name_or_path", "") or type(hf).__name__
         self.lock = _locks.setdefault(hf, RLock())
 
+    def __getstate__(self) -> dict[str, Any]:
+        raise ModelError(
+            "A model can't be copied or pickled: it holds a lock, and hooks come and go on its weights.",
+            f"Make it anew where it is needed: {self.code}. What it gave can be taken along: result.save(path), vector.save(path).",
+        )
+
     def __repr__(self) -> str:
         if not self.has_blocks:
             return f"Model({self.name!r}, a {type(self.hf).__name__}, patched at its modules, {self.device})"
@@ -61,6 +69,7 @@ class Model:
 
     @property
     def n_layers(self) -> int:
+        """How many blocks it has."""
         return len(self.anatomy.blocks)
 
     @property
@@ -84,8 +93,17 @@ class Model:
         return self.anatomy.d_head
 
     @cached_property
+    def takes_tokens(self) -> bool:
+        """Whether prompts are token ids; other networks take tensors."""
+        try:
+            return hasattr(self.hf.get_input_embeddings(), "num_embeddings")  # type: ignore[operator]
+        except (AttributeError, NotImplementedError):
+            return False
+
+    @cached_property
     def vocab_size(self) -> int:
-        if not hasattr(self.hf, "get_input_embeddings"):
+        """How many tokens there are: the rows of its embedding. ModelError for a network that takes no tokens."""
+        if not self.takes_tokens:
             raise ModelError(f"{self.name} takes no tokens.", "Give tensors as prompts.")
         return self.hf.get_input_embeddings().num_embeddings  # type: ignore[operator,union-attr]
 
@@ -101,6 +119,7 @@ class Model:
 
     @property
     def dtype(self) -> torch.dtype:
+        """Of its first parameter, in which activations are recorded and patched."""
         return next(self.hf.parameters()).dtype
 
     @property
@@ -128,6 +147,19 @@ class Model:
     def token_text(self, token: int) -> str:
         """One token as text, with its leading space; its number where there is no tokenizer."""
         return self.tokenizer.decode([token], clean_up_tokenization_spaces=False) if self.tokenizer is not None else str(token)
+
+    def tokens(self, prompt: Any, *, special: bool = True) -> Tokens:
+        """How a prompt is cut into tokens: the text, the id and the position of each. Sweeps and patches name positions by these numbers.
+
+        Args:
+            prompt: a text, or token ids.
+            special: whether the tokenizer adds what it adds by itself (BOS), as it does to prompts.
+
+        Raises:
+            PromptError: a text, and there is no tokenizer.
+        """
+        ids = self.encode(prompt, special) if isinstance(prompt, str) else token_ids(prompt)
+        return Tokens(tuple(map(self.token_text, ids)), tuple(ids))
 
     @cached_property
     def has_blocks(self) -> bool:

@@ -15,9 +15,11 @@ from patchwidget.errors import PatchError, PromptError
 from patchwidget.experiments.alignment import Span, both_spans, find_span
 from patchwidget.experiments.checks import worst_checks
 from patchwidget.experiments.code import shown
+from patchwidget.experiments.plan import Choices
 from patchwidget.experiments.prompts import Answer, PromptPair, Text, tokenize_pair, tokenize_prompt
 from patchwidget.experiments.promptset import PromptSet
 from patchwidget.experiments.result import NOT_MEASURABLE, PatchResult
+from patchwidget.given import Index, as_list, plain, token_ids, whole
 from patchwidget.models.model import Model
 
 from .noised import NoisedExperiment
@@ -44,10 +46,10 @@ def causal_trace(
     answer: Answer | None = None,
     *,
     noise: float = 3.0,
-    samples: int = 10,
-    window: int = 10,
+    samples: Index = 10,
+    window: Index = 10,
     kinds: Sequence[str] = ("hidden", "mlp", "attn"),
-    layers: Iterable[int] | None = None,
+    layers: Choices | None = None,
     sigma: float | None = None,
     metric: str = "prob",
     seed: int = 1,
@@ -81,15 +83,17 @@ def causal_trace(
         PromptError: there is no subject, or no prompt is answered as expected.
         PatchError: a kind or a number is not known.
     """
-    _check_options(kinds, samples, window)
-    alone = isinstance(prompt, str | torch.Tensor) or all(isinstance(item, int) for item in prompt)
+    samples, window = whole(samples, "samples"), whole(window, "window")
+    given, layers, subject, answer = token_ids(prompt), as_list(layers), plain(subject), plain(answer)
+    _check_kinds(kinds)
+    alone = isinstance(given, str) or all(isinstance(item, int) for item in given)
     if alone and subject is None:
         raise PromptError("No subject was given.", "Name the words that are noised: subject='The Space Needle'.")
-    rows = [(prompt, subject, answer)] if alone else [_subject_of(pair, i) for i, pair in enumerate(prompt)]  # type: ignore[arg-type]
+    rows = [(given, subject, answer)] if alone else [_subject_of(pair, i) for i, pair in enumerate(given)]  # type: ignore[arg-type]
     facts, dropped = _facts(model, rows)
     numbers = {"noise": noise, "sigma": sigma, "samples": samples, "metric": metric, "seed": seed}
     sigma = _embedding_std(model, facts) if sigma is None else sigma
-    options = {"kinds": tuple(kinds), "window": window, "layers": None if layers is None else list(layers), "executor": executor}
+    options = {"kinds": tuple(kinds), "window": window, "layers": layers, "executor": executor}
     how = partial(_trace, model, scale=noise * sigma, samples=samples, metric=metric, seed=seed, **options)
     bar = tqdm(facts, desc="causal trace", unit="prompt", delay=1, leave=False, disable=not progress)
     traces = [how(fact) for fact in bar]
@@ -186,7 +190,7 @@ def _facts(model: Model, rows: Sequence[tuple[Any, Any, Any]]) -> tuple[list[_Fa
 def _subject_of(pair: PromptPair, number: int) -> tuple[Text, Span, Answer | None]:
     if not pair.roles or "subject" not in pair.roles:
         raise PromptError(f"Pair {number} has no subject.", "Give PromptPair(..., roles={'subject': 'The Space Needle'}).")
-    return pair.clean, both_spans(pair.roles["subject"])[0], pair.answer
+    return token_ids(pair.clean), both_spans(pair.roles["subject"])[0], pair.answer
 
 
 def _embedding_std(model: Model, facts: Sequence[_Fact]) -> float:
@@ -215,9 +219,7 @@ def _code(model: Model, asked: Sequence[Any], options: Mapping[str, Any]) -> str
     return f"import patchwidget as pw\n\nmodel = {model.code}\n{pairs}result = pw.causal_trace(model, {given}{''.join(changed)})\n"
 
 
-def _check_options(kinds: Sequence[str], samples: int, window: int) -> None:
+def _check_kinds(kinds: Sequence[str]) -> None:
     strange = [kind for kind in kinds if kind not in SITES]
     if strange or not kinds:
         raise PatchError(f"kinds={list(kinds)!r} is not known.", f"Choose of {', '.join(SITES)}.")
-    if samples < 1 or window < 1:
-        raise PatchError(f"samples={samples}, window={window}: both have to be 1 at the least.", "The paper has 10 of each.")

@@ -17,6 +17,7 @@ from patchwidget.experiments.plan import Choices
 from patchwidget.experiments.prompts import PromptPair
 from patchwidget.experiments.promptset import PromptSet
 from patchwidget.experiments.result import PatchResult
+from patchwidget.given import as_list
 from patchwidget.models.model import Model
 
 # component -> the site, and whether all of a layer ("layer") or of the model ("model") goes together
@@ -96,6 +97,7 @@ def mediation(
         SiteError: the model has no such place, or the pairs no such role.
         PatchError: a component is not known.
     """
+    layer_list, neuron_list = as_list(layers), as_list(neurons)
     strange = [name for name in components if name not in COMPONENTS]
     if strange or not components:
         raise PatchError(f"components={list(components)!r} is not known.", f"Choose of {', '.join(COMPONENTS)}.")
@@ -108,17 +110,17 @@ def mediation(
     effects = {}
     for name in components:
         site, together = COMPONENTS[name]
-        options = _cells(model, site, together, role, layers, neurons)
+        options = _cells(model, site, together, role, layer_list, neuron_list)
         restored, held = (experiment.sweep(site, executor=executor, progress=progress, **options) for experiment in (indirect, direct))
-        asked = {"components": [name], "role": role, "layers": layers, "neurons": neurons}
+        asked = {"components": [name], "role": role, "layers": layer_list, "neurons": neuron_list}
         arguments = ", ".join(f"{option}={shown(value)}" for option, value in asked.items())
         code = f"{setup(indirect)}result = pw.mediation(model, pair, {arguments})[{name!r}]\n"
         effects[name] = _relative(name, restored, held, code)
     return Mediation(next(iter(effects.values())).clean, effects)  # type: ignore[arg-type]
 
 
-def _cells(model: Model, site: str, together: str, role: str | None, layers: Choices | None, neurons: Choices | None) -> dict[str, Any]:
-    chosen = list(range(model.n_layers)) if layers is None else list(layers)
+def _cells(model: Model, site: str, together: str, role: str | None, layers: list | None, neurons: list | None) -> dict[str, Any]:
+    chosen = list(range(model.n_layers)) if layers is None else layers
     every = range(model.n_heads) if site == "pattern" else _neurons(model)
     group = None if together == "each" else [list(every)]
     options: dict[str, Any] = {"layers": [chosen] if together == "model" else chosen}
