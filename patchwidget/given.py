@@ -14,20 +14,20 @@ from .errors import PatchError, SiteError
 
 @runtime_checkable
 class Array(Protocol):
-    """An array, a tensor, a series or an index, or a single number of one."""
+    """What NumPy can read: an array, a tensor, a series or an index, or a single number of one."""
 
-    def tolist(self) -> Any:
-        """As Python's numbers, in lists where there are axes."""
-        ...
+    def __array__(self, *args: Any, **options: Any) -> np.ndarray: ...
 
 
 # Fields that hold such a thing have a plain one once they are made, which type checkers can't know.
 if TYPE_CHECKING:
     Index = Any
     Indices = Any
+    Number = Any
 else:
     Index = int | Array
     Indices = int | Sequence[int | Array] | range | Array
+    Number = float | Array
 
 
 def plain(value: Any) -> Any:
@@ -35,9 +35,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, str):
         return str(value)
     if isinstance(value, Array):
-        return value.tolist()
-    if hasattr(value, "__array__"):
-        return np.asarray(value).tolist()
+        return value.tolist() if hasattr(value, "tolist") else np.asarray(value).tolist()  # type: ignore[attr-defined]
     if isinstance(value, Mapping):
         return {plain(name): plain(item) for name, item in value.items()}
     if isinstance(value, tuple):
@@ -64,20 +62,21 @@ def is_floating(value: Any) -> bool:
     return bool(getattr(dtype, "is_floating_point", getattr(dtype, "kind", "") == "f"))
 
 
-def checked_index(value: Any, size: int, what: str, range_of: str) -> int:
+def checked_index(value: Any, size: int, what: str, range_of: str, of: str = "") -> int:
     """An index into `size` things, counted from 0; negative ones count from the end.
 
     Args:
         what: the word for one thing, such as "Layer".
         range_of: what has them, as in "gpt2 has layers".
+        of: what named it, as in " of z 9.6".
 
     Raises:
         SiteError: it is no whole number, or there is no such thing.
     """
     if not isinstance(value, int):
-        raise SiteError(f"{what} {value!r} is no whole number.", f"Give a number; {range_of} 0 to {size - 1}.")
+        raise SiteError(f"{what} {value!r}{of} is no whole number.", f"Give a number; {range_of} 0 to {size - 1}.")
     if not -size <= value < size:
-        raise SiteError(f"{what} {value} does not exist: {range_of} 0 to {size - 1}.", "Choose one of these; -1 is the last.")
+        raise SiteError(f"{what} {value}{of} does not exist: {range_of} 0 to {size - 1}.", "Choose one of these; -1 is the last.")
     return value % size
 
 

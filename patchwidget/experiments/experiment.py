@@ -34,13 +34,14 @@ class Experiment(Runs):
 
     Args:
         model: from `pw.load` or `pw.wrap`.
-        pair: the two prompts; or a list of pairs, of any lengths, which share each pass and give results with an axis `pair`.
+        pair: the two prompts; or several pairs, a list or whatever `pw.PromptSet` takes, of any lengths, which share each pass and give results
+            with an axis `pair`.
         metric: the name of a metric (see `patchwidget.experiments.metrics.METRICS`), a function of logits [cells, vocabulary] (float32, at the
             last position) that returns [cells], or several of either, measured from the same runs: the first is the result's, the others
             are in its `others`.
         direction: "denoise" patches the clean run's activations into the corrupted run (what suffices for the behaviour); "noise" the
             corrupted run's into the clean one (what is necessary for it). Heimersheim and Nanda 2024.
-        answer_pos: the position whose logits are measured; the last one if not given.
+        answer_pos: the position, of the run that is patched, whose logits are measured; the last one if not given.
         max_memory: how much memory the recorded runs and the cells under way may take, in bytes or as a text such as "2GB"; if not given, cells
             take a quarter of what is free.
         align: which positions correspond where clean and corrupted prompt are of unequal length (see `PromptPair`), for all pairs.
@@ -74,7 +75,8 @@ class Experiment(Runs):
             positions: "each" (an axis of the result), "all" at once, a list of positions patched together, or a list of lists (spans), each
                 a place on the axis; "roles", or a list of roles, for an axis of the pairs' roles; for pattern these are destinations, and
                 "entries" takes each (dest_pos, src_pos) by itself.
-            layers, heads, neurons: which; all by default. An item that is itself a list is patched together.
+            layers, heads, neurons: which; all by default. An item that is itself a list is patched together. Negative numbers, here and in
+                positions, count from the end (in pairs of unequal length, of each prompt that is patched).
             source: with what: "clean" or "corrupted" (the other run is the default), "zero", pw.Mean, pw.Resample, pw.Noise, pw.Placebo, a
                 number or a tensor.
             operator: "replace", or "add" the source to what is there.
@@ -93,10 +95,10 @@ class Experiment(Runs):
             SiteError: what was asked for does not exist in this model.
             PatchError: the source or the executor is not known, or the checkpoint belongs to another sweep.
         """
-        where, source = Where(positions, layers, heads, neurons, window, operator), as_source(source)
-        sweep = self.start(site, source=source, executor=executor, order=order, **vars(where))
+        where = {"positions": positions, "layers": layers, "heads": heads, "neurons": neurons, "window": window, "operator": operator}
+        sweep = self.start(site, source=source, executor=executor, order=order, **where)
         if checkpoint is not None:
-            sweep.keep_in(Checkpoint(Path(checkpoint), fingerprint(self, sweep.layout, source), len(self.metrics)))
+            sweep.keep_in(Checkpoint(Path(checkpoint), fingerprint(self, sweep.layout, as_source(source)), len(self.metrics)))
         return run_through(sweep, site, progress=progress)
 
     def start(
@@ -249,6 +251,8 @@ class Experiment(Runs):
     def attention(self, layer: Index, head: Index, pos: Index | None = None) -> AttentionRow:
         """One row of a head's attention in both runs, from position `pos` to every position; or without it the whole pattern.
 
+        Negative numbers count from the end.
+
         Raises:
             SiteError: no such layer, head or position.
             ModelError: the model's attention can't be read.
@@ -273,7 +277,7 @@ class Experiment(Runs):
             pos: a position, whose axis then falls away, or several; every one by default.
             head: a head (of k and v a key/value head), whose axis then falls away; every one by default.
             run: "clean" or "corrupted"; the one that is patched by default.
-            pair: which of several.
+            pair: which of several. Negative numbers count from the end, here as everywhere.
 
         Returns:
             A copy, in the model's dtype and on its device.

@@ -64,7 +64,7 @@ class Node:
         """
         if self.pos is None:
             return tuple(range(length))
-        places = [checked_index(position, length, f"{self}: position", "the prompt has positions") for position in as_list(self.pos)]
+        places = [checked_index(position, length, "Position", "the prompt has positions", f" of {self}") for position in as_list(self.pos)]
         if not places:
             raise SiteError(f"{self} has an empty list of positions.", "Leave pos out to take all.")
         return tuple(sorted(set(places)))

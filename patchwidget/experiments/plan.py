@@ -9,14 +9,14 @@ from typing import Any
 from patchwidget.engine.cells import Edit
 from patchwidget.engine.sites import MODULE, Site, axis_size, check_site, find_site, layers_with
 from patchwidget.errors import SiteError
-from patchwidget.given import Array, Index, checked_index, whole
+from patchwidget.given import Index, Indices, checked_index, whole
 from patchwidget.models.model import Model
 
 from .patches import check_operator
 from .sources import Values
 
-Positions = str | Index | Iterable[int] | Iterable[Sequence[int]] | Iterable[str] | Array
-Choices = Index | Iterable[int] | Iterable[Sequence[int]] | Array
+Positions = str | Index | Iterable[Index | Indices | str]
+Choices = Index | Iterable[Index | Indices]
 
 
 @dataclass(frozen=True)

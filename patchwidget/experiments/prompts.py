@@ -26,8 +26,9 @@ class PromptPair:
 
     Attributes:
         clean, corrupted: texts, or token ids (a list, an array or a tensor, [T] or [1, T]); for a network that takes no tokens, tensors without
-            a batch axis ([features] or [position, features]). Texts are tokenized as the tokenizer does it by itself, so with its BOS token if
-            it adds one. Without `corrupted` there is one run only: patches are then measured as they are, and recovery has no meaning.
+            a batch axis ([features] or [position, features]; whole numbers [position]). Texts are tokenized as the tokenizer does it by itself,
+            so with its BOS token if it adds one. Without `corrupted` there is one run only: patches are then measured as they are, and recovery
+            has no meaning.
         answer: the token that is right after the clean prompt: a text of exactly one token (mind the leading space) or an id; or several.
         distractor: the token that is right after the corrupted prompt, likewise.
         roles: name -> the tokens that play this role: a text ("Mary"), (text, n) for its n-th occurrence from 0 on, a position (-1 is the
@@ -85,7 +86,7 @@ class TokenPair:
     def length_of(self, run: str) -> int:
         """How many positions the "clean" or the "corrupted" prompt has."""
         tokens = getattr(self, run)
-        return 1 if isinstance(tokens, Tensor) and tokens.ndim == 1 else len(tokens)
+        return 1 if isinstance(tokens, Tensor) and tokens.ndim == 1 and is_floating(tokens) else len(tokens)
 
     @cached_property
     def correspondence(self) -> Both:
@@ -171,6 +172,11 @@ def tokenize_pairs(model: Model, pairs: Sequence[PromptPair], *, feed_answer: bo
     return found
 
 
+def plain_prompts(prompts: Any) -> list[Any]:
+    """A list of texts and of lists of token ids, whatever the ids came in; one text alone is a list of one."""
+    return [prompts] if isinstance(prompts, str) else [token_ids(prompt) for prompt in prompts]
+
+
 def with_plain_ids(model: Model, pair: PromptPair) -> PromptPair:
     """The pair with its token ids as lists, which can be written down and read again; other tensors stay as they are."""
     plain_ones = {
@@ -193,8 +199,8 @@ def _is_tokens(model: Model, given: Tensor) -> bool:
     return model.takes_tokens and not is_floating(given)
 
 
-def tokenize_prompt(model: Model, text: Text, name: str) -> list[int]:
-    """Token ids of a prompt, checked; `name` is what errors call it."""
+def tokenize_prompt(model: Model, text: Any, name: str) -> list[int]:
+    """Token ids of a prompt (`Text`), checked; `name` is what errors call it."""
     tokens = model.encode(text) if isinstance(text, str) else _ids(text, name)
     if not tokens or text == "":
         raise PromptError(f"The {name} prompt is empty.", "Give a text, or a list of token ids.")
@@ -238,7 +244,7 @@ def _tensor_pair(model: Model, pair: PromptPair) -> TokenPair:
         hint = "Give two tensors of one shape, [features] or [position, features], without a batch axis."
         raise PromptError(f"The clean and the corrupted input do not fit together: {shapes[0]} and {shapes[1]}.", hint)
     answers, distractors = (output_indices(answer, name) for answer, name in [(pair.answer, "answer"), (pair.distractor, "distractor")])
-    labels = [str(i) for i in range(1 if clean.ndim == 1 else len(clean))]
+    labels = [str(i) for i in range(1 if clean.ndim == 1 and is_floating(clean) else len(clean))]
     texts = (", ".join(map(str, answers)), ", ".join(map(str, distractors)))
     return TokenPair(clean, corrupted, labels, labels, answers, distractors, *texts)
 

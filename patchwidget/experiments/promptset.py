@@ -13,6 +13,7 @@ from patchwidget.given import plain
 from patchwidget.models.model import Model
 
 from .alignment import Align
+from .answers import check_answer
 from .prompts import PromptPair
 from .setcheck import SetCheck, check_set, split_fitting
 from .tables import read_csv, read_jsonl
@@ -126,9 +127,11 @@ def _pair(row: Any, number: int) -> PromptPair:
     known |= {name: _token_id(known[name]) for name in ("answer", "distractor") if name in known}
     further = {name: value for name, value in given.items() if name not in _COLUMNS}
     try:
-        return PromptPair(**known, meta=further or None)
+        for name in ("answer", "distractor"):
+            check_answer(known.get(name), name)
     except PromptError as error:
         raise PromptError(f"Row {number}: {error.message}", error.hint) from error
+    return PromptPair(**known, meta=further or None)
 
 
 def _check_names(row: Mapping[str, Any], number: int) -> None:

@@ -54,7 +54,7 @@ def read_attention(runs: Runs, layer: int, head: int, pos: int | None) -> Attent
     runs.look_again(whole=True)
     layer = find_layer(runs.model, layer)
     find_tap(runs.model, "resid_pre", layer)
-    head = checked_index(plain(head), runs.model.n_heads, "Head", f"{runs.model.name} has")
+    head = checked_index(plain(head), runs.model.n_heads, "Head", f"{runs.model.name} has heads")
     whole = {name: attention_pattern(runs.model, runs.recording(name), layer)[head].cpu().numpy() for name in ("clean", "corrupted")}
     if pos is None:
         return AttentionRow(**whole)

@@ -45,8 +45,9 @@ class PatchResult:
         if metric == self.info.get("metric"):
             return self
         if metric not in self.others:
+            measured = ", ".join(map(repr, self.metrics))
             raise MetricError(
-                f"{metric!r} was not measured.", f"There are {', '.join(self.metrics)}: name it in pw.Experiment(metric=[...])."
+                f"The metric {metric!r} was not measured, but {measured}.", "Ask for several: pw.Experiment(model, pair, [...])."
             )
         return self.others[metric]
 

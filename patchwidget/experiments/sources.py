@@ -12,9 +12,9 @@ from torch import Tensor
 from patchwidget.engine.recording import Recording, record
 from patchwidget.engine.sites import find_site
 from patchwidget.errors import PatchError, PromptError, SiteError
-from patchwidget.given import Array, plain, token_ids
+from patchwidget.given import Array, token_ids
 
-from .prompts import Text, tokenize_prompt
+from .prompts import Text, plain_prompts, tokenize_prompt
 from .runs import Runs
 
 # (site, layer) -> what to put there, [T, ...] by position of the base prompt
@@ -45,8 +45,7 @@ class Mean:
     per_position: bool = True
 
     def __post_init__(self) -> None:
-        prompts = [self.prompts] if isinstance(self.prompts, str) else self.prompts
-        object.__setattr__(self, "prompts", [token_ids(prompt) for prompt in (plain(prompts) if isinstance(prompts, Array) else prompts)])
+        object.__setattr__(self, "prompts", plain_prompts(self.prompts))
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,15 @@ def read_csv(path: str | Path, encoding: str) -> list[dict[str, Any]]:
     header = text.partition("\n")[0]
     if not header.strip():
         raise PromptError(f"{path} does not begin with the names of its columns.", "Write them into the first line.")
-    reader = csv.DictReader(StringIO(text, newline=""), delimiter=_delimiter(header), restkey="(too many)", strict=True)
+    reader = csv.DictReader(StringIO(text, newline=""), delimiter=_delimiter(header), strict=True)
     rows, begun = [], 1
     try:
+        _ = reader.fieldnames  # reads the header
+        begun = reader.line_num + 1
         for row in reader:
+            if None in row:
+                message = f"The row of {path} that begins in line {begun} has {len(row[None])} fields more than there are columns."
+                raise PromptError(message, "Put texts with commas in them into quotes.")
             rows.append(_from_texts(row))
             begun = reader.line_num + 1
     except csv.Error as error:

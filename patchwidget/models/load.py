@@ -30,21 +30,21 @@ def load(
         ModelError: the name is unknown, the files can't be read, or the dtype, the device or an option does not exist.
     """
     folder = default_model_folder() if name is None else name
+    shown, code = (DEFAULT_MODEL_NAME, "pw.load()") if name is None else (str(name), f"pw.load({str(name)!r})")
     place = _device(device)
     try:
         hf = AutoModelForCausalLM.from_pretrained(folder, dtype=_dtype(dtype), device_map=device_map, **kwargs)
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except TypeError as error:
-        raise ModelError(f"The model {str(name)!r} could not be made: {error}.", "Check the names of the options.") from error
+        raise ModelError(f"The model {shown!r} could not be made: {error}.", "Check the names of the options.") from error
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(
-            f"The model {str(name)!r} could not be loaded: {reason}",
+            f"The model {shown!r} could not be loaded: {reason}",
             "Check the name, the folder and the connection; pw.load() needs none of them.",
         ) from error
     if place is not None and device_map is None:
         nn.Module.to(hf, place)
-    shown, code = (DEFAULT_MODEL_NAME, "pw.load()") if name is None else (str(name), f"pw.load({str(name)!r})")
     model = Model(hf.eval(), tokenizer, shown, code)
     model.examine()
     return model
@@ -78,7 +78,7 @@ def _device(device: str | None) -> torch.device | None:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"The device {device!r} can't be used here: {reason}", "Leave it out for the CPU.") from error
+        raise ModelError(f"The device {device!r} can't be used here: {reason.rstrip('.')}.", "Leave it out for the CPU.") from error
 
 
 def _dtype(dtype: str | torch.dtype) -> str | torch.dtype:

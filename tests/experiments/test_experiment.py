@@ -96,10 +96,37 @@ def test_no_gap_is_a_reason_and_not_a_zero():
     assert (result.values == 2).all()
 
 
+def test_what_is_shown():
+    experiment = tiny_experiment(metric=["logit_diff", "prob"])
+    assert repr(experiment) == "Experiment(llama, logit_diff, prob, denoise: 12 tokens, '40' against '84')"
+    several = pw.Experiment(experiment.model, [*experiment.prompts, pw.PromptPair(CLEAN[2:], CORRUPTED[2:], 5, 7)], direction="noise")
+    assert repr(several) == "Experiment(llama, logit_diff, noise: 2 pairs of 10 to 12 tokens)"
+    for result in (experiment.sweep("z"), several.sweep("z", positions=[-1]), experiment.patch(pw.Patch("z", 0))):
+        html = result._repr_html_()
+        assert f"<p>{result!r}</p>" in html
+        top = result.mean().top(5)
+        assert html.count("<tr") == 1 + len(top)
+        assert f"{top['recovery'][0]:.3f}" in html
+    named = tiny_experiment(metric={"<b>": "logit"}).sweep("resid_pre")
+    assert "<b>" not in named._repr_html_()
+
+
+def test_metrics_by_their_names():
+    result = tiny_experiment(metric=["logit_diff", "prob"]).sweep("z", layers=[0], positions="all")
+    assert result.metrics == ["logit_diff", "prob"]
+    assert [result[name].info["metric"] for name in result.metrics] == result.metrics
+    with pytest.raises(pw.MetricError, match="metric 'nope' was not measured, but 'logit_diff', 'prob'"):
+        result["nope"]
+
+
 def test_what_does_not_exist():
     experiment = tiny_experiment()
     for options, match in [
         ({"site": "resid_pree"}, "no site 'resid_pree'. Did you mean 'resid_pre'"),
+        ({"site": "blocks.0.hook_resid_pre"}, "the layer is given apart from the site: 'resid_pre', layer 0"),
+        ({"site": "blocks.12.mlp.hook_post"}, "'mlp_post', layer 12"),
+        ({"site": "blocks.3.attn.hook_pattern"}, "'pattern', layer 3"),
+        ({"site": "hook_z"}, "apart from the site: 'z'. Sites are"),
         ({"site": "resid_pre", "layers": [4]}, "Layer 4 does not exist: llama has layers 0 to 3"),
         ({"site": "resid_pre", "layers": []}, "no cells"),
         ({"site": "z", "heads": [4]}, "Head 4 does not exist"),

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
@@ -47,16 +48,83 @@ def test_from_files(tmp_path):
     assert list(pw.PromptSet.from_jsonl(lines)) == [pw.PromptPair(**row) for row in ROWS]
 
 
+def test_further_columns_are_kept(tmp_path):
+    rows = [{**row, "id": 10 + i, "category": name} for i, (row, name) in enumerate(zip(ROWS, ("a", "b"), strict=True))]
+    for given in (rows, pd.DataFrame(rows), pl.DataFrame(rows), pd.DataFrame(rows).set_index("id").reset_index()):
+        made = pw.PromptSet(given)
+        assert [dict(pair.meta) for pair in made] == [{"id": 10, "category": "a"}, {"id": 11, "category": "b"}]
+        assert made[0] == pw.PromptPair(**ROWS[0])  # what is known besides does not make it another question
+    experiment = pw.Experiment(tiny_model(), made[:])
+    result = experiment.sweep("resid_pre", layers=[0])
+    frame = pw.open_result(result.save(tmp_path / "result")).to_frame()
+    assert frame.columns.tolist() == ["pair", "layer", "pos", "id", "category", "value", "recovery", "state"]
+    assert set(zip(frame["pair"], frame["id"], frame["category"], strict=True)) == {(0, 10, "a"), (1, 11, "b")}
+    assert "category" not in result.mean().to_frame()
+    assert "meta" not in result.code()
+    assert made.check(experiment.model).to_frame()["category"].tolist() == ["a", "b"]
+    clash = pw.Experiment(tiny_model(), [{**row, "layer": 7} for row in ROWS]).sweep("resid_pre", layers=[0]).to_frame()
+    assert clash["layer of the pair"].tolist() == [7] * 6
+    assert pw.PromptSet([{**ROWS[0], "answers": "three"}])[0].meta == {"answers": "three"}  # beside the column that it looks like
+
+
+def test_numbers_with_gaps():
+    made = pw.PromptSet(pd.DataFrame([ROWS[0], {"clean": [1, 2]}]))
+    assert made[0].answer == 5
+    assert type(made[0].answer) is int
+    assert made[1].answer is None
+    with pytest.raises(pw.PromptError, match=r"Row 1: The distractor 5.5 is a float"):
+        pw.PromptSet([ROWS[0], {**ROWS[1], "distractor": 5.5}])
+    with pytest.raises(pw.PromptError, match=r"The answer 5.0 is a float. A token id is a whole number: 5"):
+        pw.PromptPair("a", "b", np.float64(5))
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
+def test_tables_as_programs_write_them(tmp_path, mark, encoding):
+    table = tmp_path / "pairs.csv"
+    rows = [{"clean": "Müller, said; \n\t\u00a0he", "corrupted": "b", "answer": "[5]", "distractor": "5", "id": "x"}]
+    pd.DataFrame(rows).to_csv(table, index=False, sep=mark, encoding=encoding)
+    (made,) = pw.PromptSet.from_csv(table, encoding=encoding) if encoding == "latin-1" else pw.PromptSet.from_csv(table)
+    assert made == pw.PromptPair(rows[0]["clean"], "b", [5], "5")
+    assert made.meta == {"id": "x"}
+
+
+def test_json_lines_with_a_byte_order_mark(tmp_path):
+    lines = tmp_path / "pairs.jsonl"
+    lines.write_text("\n".join(json.dumps(row) for row in ROWS), encoding="utf-8-sig")
+    assert pw.PromptSet.from_jsonl(lines)[1] == pw.PromptPair(**ROWS[1])
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ("clean,answer\na,b\ncafé,c\n".encode("latin-1"), "Line 3 of .* is not written in utf-8. Save it as UTF-8, or say how"),
+        (b'clean,answer\na,b\n"c,d\ne,f\n', "row of .* that begins in line 3 can't be read: unexpected end of data.*quote"),
+        (b"", "does not begin with the names of its columns"),
+        (b'clean,answer\n"a\nb",c\nd,e,f\n', "row of .* that begins in line 4 has 1 fields more than there are columns"),
+        (b"clean;distracter\na;b\n", "Row 0 has a column 'distracter'. Did you mean 'distractor'"),
+        (b"text,answer\na,b\n", "Row 0 has no clean prompt: its columns are text, answer"),
+    ],
+)
+def test_tables_that_are_none(tmp_path, content, match):
+    table = tmp_path / "pairs.csv"
+    table.write_bytes(content)
+    with pytest.raises(pw.PromptError, match=match):
+        pw.PromptSet.from_csv(table)
+
+
 def test_what_is_no_set(tmp_path):
     broken = tmp_path / "broken.jsonl"
     broken.write_text('{"clean": "a"}\n{"clean": \n')
     for make, match in [
-        (lambda: pw.PromptSet([{"clean": "a", "corupted": "b"}]), "Row 0 has a column 'corupted'"),
+        (lambda: pw.PromptSet([{"clean": "a", "corupted": "b"}]), "Row 0 has a column 'corupted'. Did you mean 'corrupted'"),
+        (lambda: pw.PromptSet([{"Clean": "a"}]), "Row 0 has a column 'Clean'. Did you mean 'clean'"),
         (lambda: pw.PromptSet([{"corrupted": "b"}]), "Row 0 has no clean prompt"),
         (lambda: pw.PromptSet([3]), "Item 0 is a int"),
         (lambda: pw.PromptSet("pairs.csv"), "A str is no list of pairs"),
         (lambda: pw.PromptSet.from_csv(tmp_path / "nothing.csv"), "can't be read: No such file"),
         (lambda: pw.PromptSet.from_jsonl(broken), "Line 2 of .* is no JSON"),
+        (lambda: pw.PromptSet.from_csv(broken, encoding="klingon"), "encoding='klingon' is not known"),
     ]:
         with pytest.raises(pw.PromptError, match=match):
             make()

@@ -15,6 +15,7 @@ from patchwidget.engine.generate import generate as run_generate
 from patchwidget.engine.steering import steered
 from patchwidget.errors import PromptError
 from patchwidget.experiments.prompts import tokenize_prompt
+from patchwidget.given import token_ids
 from patchwidget.models.model import Model
 
 from .finite import check_finite
@@ -34,6 +35,8 @@ class Generation:
         tokens: the generated ones, with the end-of-text token where there was one.
         text: the generated tokens as text, without special tokens.
         steers: what was steered.
+
+    A copy, or one that was pickled, has all of these and the numbers, and no `model`.
     """
 
     model: Model
@@ -47,8 +50,13 @@ class Generation:
     def __repr__(self) -> str:
         return f"Generation({self.text!r}, {len(self.tokens)} tokens, {len(self.steers)} steers)"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: the text and the numbers without the model, which can't be taken along."""
+        return {**vars(self), "text": self.text, "_scores": self._scores, "model": None}
+
     @cached_property
     def text(self) -> str:
+        """The generated tokens as text, without special tokens."""
         return text_after(self.model, self.prompt_tokens, self.tokens)
 
     @property
@@ -161,6 +169,7 @@ def read_prompts(model: Model, prompt: Any, *, chat: bool = False) -> tuple[list
     Raises:
         PromptError: a prompt is empty, too long or not understood, or there is no chat template.
     """
+    prompt = token_ids(prompt)
     several = isinstance(prompt, Sequence) and not isinstance(prompt, str) and not _is_one(prompt)
     prompts = list(prompt) if several else [prompt]
     if not prompts:

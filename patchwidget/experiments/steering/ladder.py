@@ -13,8 +13,10 @@ from torch import Tensor
 
 from patchwidget.engine.cells import Cell
 from patchwidget.errors import PatchError, PromptError
+from patchwidget.experiments.answers import Answer
 from patchwidget.experiments.checks import Check
 from patchwidget.experiments.runs import Runs
+from patchwidget.given import plain
 from patchwidget.models.model import Model
 
 from .finite import check_finite
@@ -80,7 +82,7 @@ def make_ladder(
     steer: Any,
     strengths: Iterable[float],
     *,
-    tokens: str | Sequence[str | int] | int | None = None,
+    tokens: Answer | None = None,
     k: int = 10,
     vary: int = 0,
     chat: bool = False,
@@ -112,6 +114,7 @@ def make_ladder(
     Warns where a check fails.
     """
     prompts, several = read_prompts(model, prompt, chat=chat)
+    tokens = plain(tokens)
     if several:
         raise PromptError("A ladder is of one prompt, and a list was given.", "Make one ladder each.")
     steers, strengths = steers_of(steer), [float(strength) for strength in strengths]

@@ -13,6 +13,7 @@ from patchwidget.engine.sites import check_site
 from patchwidget.errors import PatchError, PromptError, SiteError
 from patchwidget.experiments.prompts import Text, tokenize_prompt
 from patchwidget.experiments.runs import Runs
+from patchwidget.given import Index
 from patchwidget.models.model import Model
 
 from . import files
@@ -27,11 +28,11 @@ _FOREIGN_SITES = {"decoder_block": "resid_post", "self_attn": "attn_out", "mlp":
 class Made:
     """The fields of a `SteeringVector`, which says what they are."""
 
-    vectors: Mapping[int, Tensor]
+    vectors: Mapping[Index, Any]
     site: str = "resid_post"
     token_rule: TokenRule = "last"  # noqa: S105 - no password: it tells which tokens
     method: str = "given"
-    residual_norms: Mapping[int, float] = field(default_factory=dict)
+    residual_norms: Mapping[Index, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -10,9 +10,10 @@ from typing import Any
 from torch import Tensor
 
 from patchwidget.engine.cells import Edit
-from patchwidget.engine.sites import check_site
+from patchwidget.engine.sites import check_site, find_layer
 from patchwidget.engine.steering import Span, Steering
 from patchwidget.errors import PatchError, SiteError
+from patchwidget.given import Index, Indices, Number, as_list, plain
 from patchwidget.models.model import Model
 
 from .provenance import warn_if_other
@@ -28,7 +29,7 @@ UNITS = {
     "residual norm": "strength multiplies the vector scaled to the residual stream's median norm at its layer",
 }
 # "all", "prompt", "generated", "first 3" or 3, (start, stop), a slice or a range
-Positions = str | int | tuple[int | None, int | None] | slice | range
+Positions = str | Index | tuple[Index | None, Index | None] | slice | range
 # the order in which the sites of one block are passed
 _DEPTH = {site: depth for depth, site in enumerate(["resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post"])}
 
@@ -40,7 +41,7 @@ class Steer:
     Attributes:
         vector: a SteeringVector, or what `SteeringVector.of` takes, such as {layer: tensor}.
         strength: negative steers the other way; 0 does nothing (but with "cap").
-        layers: one or several; the vector's own if not given. A vector of one layer can be applied at any.
+        layers: one or several, negative ones counted from the last; the vector's own if not given. A vector of one layer can be applied at any.
         positions: "all"; "prompt"; "generated"; "first 3" or 3, the sequence's first three; or a span (start, stop) as in a Python slice, where
             negative numbers count from the prompt's end and an open end goes on through what is generated. Positions are absolute: padding
             does not count, and a cache changes nothing. The first generated token is chosen at the prompt's last position, so "generated"
@@ -50,12 +51,12 @@ class Steer:
         schedule: i -> factor of the strength at the i-th steered position, from 0; such as `lambda i: 0.9**i`.
 
     Raises:
-        PatchError: a strength that is not finite, an unknown operator, unit or position rule.
+        PatchError: a strength that is no finite number, an unknown operator, unit or position rule, layers that are no numbers.
     """
 
     vector: Any
-    strength: float = 1.0
-    layers: int | Sequence[int] | None = None
+    strength: Number = 1.0
+    layers: Indices | None = None
     positions: Positions = "all"
     operator: str = "add"
     unit: str = "absolute"
@@ -63,8 +64,13 @@ class Steer:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "vector", SteeringVector.of(self.vector))
-        if not math.isfinite(self.strength):
-            raise PatchError(f"The strength is {self.strength}.", "Give a finite number.")
+        object.__setattr__(self, "layers", as_list(self.layers))
+        for name in ("strength", "positions"):
+            object.__setattr__(self, name, getattr(self, name) if isinstance(getattr(self, name), range) else plain(getattr(self, name)))
+        if not isinstance(self.strength, int | float) or not math.isfinite(self.strength):
+            raise PatchError(f"The strength is {self.strength!r}.", "Give a finite number; for several strengths, model.ladder.")
+        if not (self.layers is None or (isinstance(self.layers, list) and all(isinstance(layer, int) for layer in self.layers))):
+            raise PatchError(f"layers={self.layers!r} are no numbers.", "Give a layer, or a list of layers.")
         for name, value, known in [("operator", self.operator, OPERATORS), ("unit", self.unit, UNITS)]:
             if value not in known:
                 meanings = "; ".join(f"{key!r} ({meaning})" for key, meaning in known.items())
@@ -83,20 +89,19 @@ class Steer:
         self.vector.check_width(model)
         spans = tuple(span_of(self.positions, length) for length in lengths)
         steerings: list[Steering] = []
-        for layer in self._layers():
+        for layer in self._layers(model):
             check_site(model, self.vector.site, layer)
             value = self._scaled(layer)
             steerings.append(Steering(self.vector.site, layer, value, self.operator, float(self.strength), spans, self.schedule))
         warn_if_other(model, self.vector.provenance)
         return steerings
 
-    def _layers(self) -> list[int]:
+    def _layers(self, model: Model) -> list[int]:
         if self.layers is None:
             return self.vector.layers
-        layers = [self.layers] if isinstance(self.layers, int) else list(self.layers)
-        if not layers:
+        if not self.layers:
             raise SiteError("The list of layers is empty.", "Leave it out for the vector's own.")
-        return layers
+        return [find_layer(model, layer) for layer in self.layers]
 
     def _scaled(self, layer: int) -> Tensor:
         """The vector for one layer, in its unit."""
@@ -153,8 +158,8 @@ def _edits(steering: Steering, positions: range) -> list[Edit]:
     ]
 
 
-def span_of(positions: Positions, length: int) -> Span:
-    """The (start, stop) that a rule means in a sequence whose prompt has `length` tokens.
+def span_of(positions: Any, length: int) -> Span:
+    """The (start, stop) that a rule (`Positions`) means in a sequence whose prompt has `length` tokens.
 
     Raises:
         PatchError: it is no rule, or holds no position.
@@ -167,7 +172,7 @@ def span_of(positions: Positions, length: int) -> Span:
     return start, stop
 
 
-def _bounds(positions: Positions, length: int) -> tuple[int | None, int | None]:
+def _bounds(positions: Any, length: int) -> tuple[int | None, int | None]:
     first = re.fullmatch(r"first (\d+)", positions) if isinstance(positions, str) else None
     if first:
         return 0, int(first[1])
@@ -177,7 +182,7 @@ def _bounds(positions: Positions, length: int) -> tuple[int | None, int | None]:
         return 0, max(0, positions)
     if isinstance(positions, slice | range) and positions.step in (None, 1):
         return positions.start, positions.stop
-    if isinstance(positions, tuple):
+    if isinstance(positions, tuple) and len(positions) == 2 and all(end is None or isinstance(end, int) for end in positions):
         return positions
     raise PatchError(
         f"positions={positions!r} is not known.", "Use 'all', 'prompt', 'generated', 'first 3', or a span (start, stop) such as (-1, None)."

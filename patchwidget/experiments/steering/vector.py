@@ -10,9 +10,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from patchwidget.engine.readout import read_logits
+from patchwidget.engine.sites import find_layer
 from patchwidget.errors import ModelError, PatchError, SiteError
-from patchwidget.experiments.prompts import Text
+from patchwidget.experiments.prompts import Text, plain_prompts
 from patchwidget.experiments.runs import Runs
+from patchwidget.given import Array, Index, Indices, plain
 from patchwidget.models.model import Model
 
 from . import files, making
@@ -41,11 +43,14 @@ class SteeringVector(making.Made):
         check_steered_site(self.site)
         if not self.vectors:
             raise PatchError("A steering vector needs at least one layer, and none was given.", "Give vectors={layer: tensor}.")
-        plain = {int(layer): v.detach().float().cpu().clone() for layer, v in sorted(self.vectors.items())}
-        object.__setattr__(self, "vectors", plain)
-        for layer, vector in plain.items():
+        vectors = {int(layer): torch.as_tensor(v).detach().float().cpu().clone() for layer, v in sorted(self.vectors.items())}
+        object.__setattr__(self, "vectors", vectors)
+        object.__setattr__(self, "residual_norms", plain(self.residual_norms))
+        if min(vectors) < 0:
+            raise PatchError(f"There is a layer {min(vectors)}, and a vector knows no model to count from its end.", "Count from 0.")
+        for layer, vector in vectors.items():
             if vector.ndim not in (1, 2) or vector.shape[-1] != self.d_model or vector.numel() == 0:
-                shapes = ", ".join(str(list(v.shape)) for v in plain.values())
+                shapes = ", ".join(str(list(v.shape)) for v in vectors.values())
                 raise PatchError(f"The vectors have shapes {shapes}.", "Each has to be [d_model], or [positions, d_model], of one width.")
             if not torch.isfinite(vector).all():
                 raise PatchError(f"The vector of layer {layer} has numbers that are not finite (NaN or infinite).", "Check what made it.")
@@ -56,11 +61,11 @@ class SteeringVector(making.Made):
     def from_pairs(
         cls,
         model: Model,
-        positive: Sequence[Text],
-        negative: Sequence[Text],
-        layer: int | None = None,
+        positive: Sequence[Text] | Array,
+        negative: Sequence[Text] | Array,
+        layer: Index | None = None,
         *,
-        layers: Sequence[int] | None = None,
+        layers: Indices | None = None,
         method: str = "mean_diff",
         site: str = "resid_post",
         token_rule: TokenRule | None = None,
@@ -69,7 +74,7 @@ class SteeringVector(making.Made):
 
         Args:
             positive, negative: prompts (texts or token ids). Where a method takes pairs, the first belongs to the first, and so on.
-            layer: the layer; or `layers`, several, each with a vector of its own.
+            layer: the layer; or `layers`, several, each with a vector of its own. Negative ones count from the last.
             method:
                 "mean_diff": mean activation of the positive minus mean of the negative examples.
                 "pca": first principal direction of the pairs' differences, uncentred (Zou et al. 2023, arXiv:2310.01405; repeng), pointing
@@ -92,25 +97,26 @@ class SteeringVector(making.Made):
             PatchError: no such method or rule, or activations that are not finite.
             ModelError: the model is in training mode.
         """
-        chosen = making.chosen_layers(model, layer, layers)
-        return cls(**vars(making.from_pairs(model, positive, negative, chosen, method=method, site=site, token_rule=token_rule)))
+        chosen = [find_layer(model, one) for one in making.chosen_layers(model, plain(layer), plain(layers))]
+        sides = plain_prompts(positive), plain_prompts(negative)
+        return cls(**vars(making.from_pairs(model, *sides, chosen, method=method, site=site, token_rule=token_rule)))
 
     @classmethod
-    def from_patch(cls, experiment: Runs, *, layer: int, pos: int, site: str = "resid_post") -> "SteeringVector":
+    def from_patch(cls, experiment: Runs, *, layer: Index, pos: Index, site: str = "resid_post") -> "SteeringVector":
         """The clean minus the corrupted activation at one cell of a grid: what a patch puts there, as a direction.
 
         Over several pairs, the mean of those that have the position.
 
         Args:
             experiment: a `pw.Experiment`.
-            layer, pos, site: the cell; negative positions count from the end. Where prompts are aligned, `pos` is one of the run that is
+            layer, pos, site: the cell; negative numbers count from the end. Where prompts are aligned, `pos` is one of the run that is
                 patched, as in the grid, and the other run's is the one that it corresponds to.
 
         Raises:
             SiteError: no such cell.
             PromptError: both runs have the same activation there.
         """
-        return cls(**vars(making.from_patch(experiment, layer, pos, site)))
+        return cls(**vars(making.from_patch(experiment, find_layer(experiment.model, layer), plain(pos), site)))
 
     @classmethod
     def of(cls, vector: Any) -> "SteeringVector":
@@ -154,6 +160,7 @@ class SteeringVector(making.Made):
 
     @property
     def layers(self) -> list[int]:
+        """The layers that it has a direction for, ascending."""
         return list(self.vectors)
 
     @property
@@ -175,6 +182,9 @@ class SteeringVector(making.Made):
 
     def __add__(self, other: "SteeringVector") -> "SteeringVector":
         return self._combined(other, torch.add)
+
+    def __radd__(self, other: object) -> "SteeringVector":
+        return self if other == 0 else NotImplemented  # `sum` begins with 0
 
     def __sub__(self, other: "SteeringVector") -> "SteeringVector":
         return self._combined(other, torch.sub)
@@ -199,8 +209,6 @@ class SteeringVector(making.Made):
         if not all(vector.norm() > 0 for vector in self.vectors.values()):
             raise PatchError("A zero vector has no direction, so it can't be normalised.", "Check what made it.")
         return self._mapped(lambda vector: vector / vector.norm(), normalized=True)
-
-    # ---- numbers
 
     def norm(self, layer: int | None = None) -> float:
         """L2 norm in one layer; of a vector by position, the largest of its rows. The layer may be left out where there is one only."""
@@ -240,9 +248,8 @@ class SteeringVector(making.Made):
         self.check_width(model)
         if model.anatomy.tail is None:
             raise ModelError(f"What is before the unembedding of {model.name} is not a chain of modules.", "Choose another model.")
-        row = (
-            functional.normalize(vector.reshape(-1, self.d_model)[-1:]) * self.d_model**0.5
-        )  # a short one would sink in the norm's epsilon
+        # a short one would sink in the norm's epsilon
+        row = functional.normalize(vector.reshape(-1, self.d_model)[-1:]) * self.d_model**0.5
         with torch.no_grad(), model.lock:
             logits = read_logits(model, row.to(model.device, model.dtype))[0]
         best = logits.topk(min(k, len(logits)))
@@ -255,8 +262,6 @@ class SteeringVector(making.Made):
                 f"The steering vector has width {self.d_model}, and the residual stream of {model.name} has {model.d_model}.",
                 f"It was made on {self.provenance.get('model', 'another model')}; make one on this model.",
             )
-
-    # ---- inside
 
     def _layer(self, layer: int | None) -> int:
         if layer is None and len(self.vectors) > 1:

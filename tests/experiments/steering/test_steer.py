@@ -3,6 +3,7 @@
 import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
@@ -165,7 +166,7 @@ def test_a_vector_of_another_model_of_that_width_warns_and_names_both(model, vec
         model.logits(PROMPT, vector)
 
 
-@pytest.mark.parametrize("layer", [-1, 4, 99])
+@pytest.mark.parametrize("layer", [-5, 4, 99])
 def test_a_layer_out_of_range(model, vector, layer):
     with pytest.raises(SiteError, match=f"Layer {layer} does not exist: llama has layers 0 to 3"):
         SteeringVector.from_pairs(model, POSITIVE, NEGATIVE, layer)
@@ -262,3 +263,48 @@ def test_from_patch_refuses_cells_that_are_none(model):
         SteeringVector.from_patch(experiment, layer=4, pos=1)
     with pytest.raises(PromptError, match="have the same resid_post"):
         SteeringVector.from_patch(experiment, layer=1, pos=0)
+
+
+def test_numbers_of_other_packages_and_layers_from_the_end(model):
+    ours = SteeringVector({2: torch.ones(32)})
+    theirs = SteeringVector({np.int64(2): np.ones(32)}, residual_norms={np.int64(2): np.float32(1.5)})
+    assert repr(theirs.residual_norms) == "{2: 1.5}"
+    assert torch.equal(ours[2], theirs[2])
+    expected = model.logits(PROMPT, Steer(ours, 2.0, layers=[3, 1], positions=(2, 5)))
+    for steer in (
+        Steer(theirs, np.float32(2), layers=np.array([3, 1]), positions=(np.int64(2), 5)),
+        Steer(theirs, torch.tensor(2.0), layers=[-1, -3], positions=(np.int64(2), torch.tensor(5))),
+    ):
+        torch.testing.assert_close(model.logits(np.array(PROMPT), steer), expected)
+    assert SteeringVector.from_pairs(model, POSITIVE, NEGATIVE, -1).layers == [3]
+    several = SteeringVector.from_pairs(model, [torch.tensor(ids) for ids in POSITIVE], NEGATIVE, layers=np.array([-1, 0]))
+    assert several.layers == [0, 3]
+    torch.testing.assert_close(several[3], SteeringVector.from_pairs(model, POSITIVE, NEGATIVE, 3)[3])
+    with pytest.raises(PatchError, match="There is a layer -1, and a vector knows no model"):
+        SteeringVector({-1: torch.ones(32)})
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"strength": np.array("2")}, "The strength is '2'"),
+        ({"strength": np.array([1, 2])}, r"The strength is \[1, 2\]"),
+        ({"layers": np.array([0.5])}, r"layers=\[0.5\] are no numbers"),
+        ({"positions": np.array([[1]])}, r"positions=\[\[1\]\] is not known"),
+    ],
+)
+def test_what_is_no_number(vector, options, match):
+    with pytest.raises(PatchError, match=match):
+        Steer(vector, **options)
+
+
+def test_a_span_has_two_ends():
+    with pytest.raises(PatchError, match=r"positions=\(1, 2, 3\) is not known"):
+        span_of((1, 2, 3), 5)
+
+
+def test_vectors_can_be_summed(vector):
+    total = sum([vector, vector, vector])
+    torch.testing.assert_close(total[vector.layers[0]], 3 * vector[vector.layers[0]])
+    with pytest.raises(TypeError):
+        1 + vector
