@@ -296,7 +296,7 @@ def test_prompts_of_unequal_length_are_compared_by_their_roles(open_set, small, 
     assert all("one pair" in step["reason"] for step in heads["steps"] if step["method"] == "entries")
     by_role = page.over(page.request("positions", site="pattern", layer=1))["open"]
     assert by_role["cols"]["axis"] == "role"
-    assert "exp.sweep('pattern', layers=[1], positions='roles')" in lab.code()
+    assert "exp.sweep('pattern', positions='roles', layers=[1])" in lab.code()
     refused = page.over(page.request("heads", site="z", pos=3))
     assert "unequal length" in refused["message"]
     view = page.over(page.request("set", pair=1))["open"]

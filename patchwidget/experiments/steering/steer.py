@@ -64,12 +64,12 @@ class Steer:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "vector", SteeringVector.of(self.vector))
-        object.__setattr__(self, "layers", as_list(self.layers))
-        for name in ("strength", "positions"):
-            object.__setattr__(self, name, getattr(self, name) if isinstance(getattr(self, name), range) else plain(getattr(self, name)))
+        for name in ("strength", "layers", "positions"):
+            given = getattr(self, name)
+            object.__setattr__(self, name, given if isinstance(given, range) else plain(given))
         if not isinstance(self.strength, int | float) or not math.isfinite(self.strength):
             raise PatchError(f"The strength is {self.strength!r}.", "Give a finite number; for several strengths, model.ladder.")
-        if not (self.layers is None or (isinstance(self.layers, list) and all(isinstance(layer, int) for layer in self.layers))):
+        if not (self.layers is None or all(isinstance(layer, int) for layer in as_list(self.layers))):
             raise PatchError(f"layers={self.layers!r} are no numbers.", "Give a layer, or a list of layers.")
         for name, value, known in [("operator", self.operator, OPERATORS), ("unit", self.unit, UNITS)]:
             if value not in known:
@@ -99,9 +99,10 @@ class Steer:
     def _layers(self, model: Model) -> list[int]:
         if self.layers is None:
             return self.vector.layers
-        if not self.layers:
+        layers = as_list(self.layers)
+        if not layers:
             raise SiteError("The list of layers is empty.", "Leave it out for the vector's own.")
-        return [find_layer(model, layer) for layer in self.layers]
+        return [find_layer(model, layer) for layer in layers]
 
     def _scaled(self, layer: int) -> Tensor:
         """The vector for one layer, in its unit."""

@@ -182,3 +182,12 @@ def test_a_number_of_tokens_follows_all_that_are_among_so_many_likeliest():
     assert {model.token_text(int(token)) for token in ladder.probabilities["id"].to_numpy()} == texts
     highest = np.maximum(ladder.probabilities.to_numpy().max(0), ladder.base_probabilities.to_numpy())
     assert (np.diff(highest) <= 0).all()
+
+
+def test_numbers_of_other_packages():
+    model = tiny_model("llama")
+    vector = vector_for(model)
+    ours = model.ladder([9, 8, 7], vector, [0.0, 1.0], tokens=[5, 7])
+    theirs = model.ladder(torch.tensor([[9, 8, 7]]), vector, np.linspace(0, 1, 2), tokens=np.array([5, 7]))
+    assert theirs.probabilities.equals(ours.probabilities)
+    assert theirs.probabilities["id"].to_numpy().tolist() == [5, 7]
