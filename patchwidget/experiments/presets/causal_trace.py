@@ -1,6 +1,6 @@
 """Causal tracing: where a noised subject has to be restored for a fact to come back (Meng et al. 2022, arXiv:2202.05262)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
