@@ -3,17 +3,16 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import torch
-from accelerate.utils import convert_file_size_to_int
 from torch import Tensor
 
 from patchwidget.engine.hooked import HookedExecutor
 from patchwidget.engine.measure import Measure
-from patchwidget.engine.memory import bytes_of_recording, bytes_per_row, free_memory, rows_within, size_of
+from patchwidget.engine.packable import why_not_packed
 from patchwidget.engine.packed import PackedExecutor
 from patchwidget.engine.readout import read_logits
 from patchwidget.engine.recording import Recording, entering, record_together
@@ -25,6 +24,8 @@ from patchwidget.models.state import state_of
 
 from .alignment import Align
 from .answers import warn_of_missing_space
+from .baselines import Baselines, top_tokens
+from .budget import Budget
 from .checks import Check, parity_check, rounding, tolerance
 from .gradient_store import GradientStore
 from .metrics import Metrics, make_measure, name_metrics
@@ -32,18 +33,6 @@ from .prompts import PromptPair, TokenPair, tokenize_pairs, with_plain_ids
 from .promptset import read_pairs
 
 _FREE_SITES = ("resid_pre", "resid_post")  # every recording holds these
-
-_PAIRS_AT_ONCE = 64  # of short prompts as many as fill a pass
-
-
-@dataclass(frozen=True)
-class Baselines:
-    """Both runs without a patch: the metric of each, and the eight most probable next tokens of each as (text, probability)."""
-
-    clean: float
-    corrupted: float
-    clean_top: list[tuple[str, float]]
-    corrupted_top: list[tuple[str, float]]
 
 
 class Runs:
@@ -99,7 +88,7 @@ class Runs:
         self.forget()
         self._feed, self.answer_pos = feed, plain(answer_pos)
         self.most_rows: int | None = None
-        self.max_memory = None if max_memory is None else _bytes(plain(max_memory))
+        self.budget = Budget.of(model, plain(max_memory))
         self.measures = [self._measure_of(i) for i in range(len(self.pairs))]
 
     def forget(self) -> None:
@@ -141,7 +130,8 @@ class Runs:
     @cached_property
     def baselines(self) -> Baselines:
         """The metric and the likeliest next tokens of both runs (of the first pair)."""
-        return Baselines(self.value_of("clean"), self.value_of("corrupted"), self._top_tokens("clean"), self._top_tokens("corrupted"))
+        top = {f"{run}_top": top_tokens(self.model, self.recording(run).logits[-1]) for run in ("clean", "corrupted")}
+        return Baselines(self.value_of("clean"), self.value_of("corrupted"), **top)
 
     def value_of(self, run: str, pair: int = 0, metric: int = 0) -> float:
         """The metric of the "clean" or "corrupted" run without a patch, from the model's own logits."""
@@ -226,24 +216,7 @@ class Runs:
 
     def why_not_packed(self) -> str | None:
         """What keeps the model from the packed executor, as the end of a sentence; None if nothing does."""
-        model = self.model
-        if not model.has_blocks:
-            return "it has no blocks"
-        if not model.anatomy.intercepted:
-            return "its attention does not go through transformers' attention interface"
-        if model.anatomy.tail is None:
-            return "what is between its last block and its unembedding is not a chain of modules"
-        if not model.causal:
-            return "its positions see later ones"
-        hooked = self._hooked_on_the_way()
-        return f"there is a forward hook of yours on {hooked}, which may go by position" if hooked else None
-
-    def _hooked_on_the_way(self) -> str | None:
-        """The first module with a hook of the user's that packed rows would pass."""
-        anatomy = self.model.anatomy
-        passed = [block.module for block in anatomy.blocks] + [*(anatomy.tail or ()), anatomy.head]
-        inside = {module for outer in passed for module in outer.modules()} if self._state.hooks else set()
-        return next((name for name, _ in self._state.hooks if self.model.hf.get_submodule(name) in inside), None)
+        return why_not_packed(self.model, (path for path, _ in self._state.hooks))
 
     def make_executor(self, name: str, pairs: Sequence[int] | None = None) -> PackedExecutor | HookedExecutor:
         """The executor of this name for the base runs of some pairs, which its cells name by their place in `pairs`; of all if not given."""
@@ -256,24 +229,13 @@ class Runs:
 
     @cached_property
     def pairs_at_once(self) -> int:
-        """How many pairs may be worked on together: their recordings, and the cells made of them, take an eighth of what is free, or half of
-        `max_memory`."""
-        room = free_memory(self.model.device) // 8 if self.max_memory is None else self.max_memory // 2
-        longest = max(self.pairs[pair].length_of(run) for pair in range(len(self.pairs)) for run in ("clean", "corrupted"))
-        pair = 4 * bytes_of_recording(self.model, longest)  # two runs, what is taken from them, and what the pairs before still hold
-        return max(1, min(_PAIRS_AT_ONCE, room // pair))
+        """How many pairs may be worked on together."""
+        return self.budget.pairs_at_once(max(pair.length_of(run) for pair in self.pairs for run in ("clean", "corrupted")))
 
     def _rows_at_once(self, pairs: Sequence[int]) -> int:
-        """How many rows may travel together within `max_memory`, or within a quarter of what is free."""
-        length, held = max(self.length(pair) for pair in pairs), size_of(self._recordings.values())
-        budget = free_memory(self.model.device) // 4 if self.max_memory is None else self.max_memory - held
-        rows = rows_within(self.model, length, budget)
-        if rows < length and self.max_memory is not None:
-            needed = held + length * bytes_per_row(self.model, length)
-            raise PatchError(
-                f"max_memory is {_shown(self.max_memory)}, and the recorded runs and a single cell need up to {_shown(needed)}.",
-                "Allow more, patch fewer pairs at once, or use shorter prompts.",
-            )
+        """How many rows may travel together."""
+        length = max(self.length(pair) for pair in pairs)
+        rows = self.budget.rows_at_once(length, self._recordings.values())
         return max(length, min(rows, self.most_rows or rows))
 
     def _worst_parity(self, pairs: Iterable[int]) -> Check:
@@ -369,23 +331,3 @@ class Runs:
                 find_tap(self.model, "z", 0)
                 return {"z"}
         return set()
-
-    def _top_tokens(self, run: str, k: int = 8) -> list[tuple[str, float]]:
-        logits = self.recording(run).logits[-1]
-        best = logits.softmax(-1).topk(min(k, len(logits)))
-        return [(self.model.token_text(int(token)), float(p)) for token, p in zip(best.indices, best.values, strict=True)]
-
-
-def _bytes(size: Any) -> int:
-    """A number of bytes, or a text such as "2GB" or "500MiB"."""
-    try:
-        found = convert_file_size_to_int(size) if isinstance(size, str) else int(size)
-    except (ValueError, TypeError, OverflowError):
-        found = 0
-    if found <= 0:
-        raise PatchError(f"max_memory={size!r} is not a size.", "Give a number of bytes, or a text such as '2GB'.")
-    return found
-
-
-def _shown(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
