@@ -72,5 +72,5 @@ class HookedExecutor:
         with self.model.lock, Hooks() as hooks, intercepted(self.model.hf, attend) if inside else nullcontext():
             on_edits(hooks, self.model, edits, [place for place in edits.places if place[0] not in ATTENTION_SITES], rows_of)
             logits = self.model.logits_at(tokens, measure.positions)
-        self.missed |= edits.missed
+        self.missed |= self._names.as_given(edits.missed)
         return measure.of_logits(logits)

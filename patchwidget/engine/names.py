@@ -4,7 +4,8 @@ The residual stream leaving a block is the one that enters the next; a module na
 of a group are what each of its query heads sees.
 """
 
-from collections.abc import Hashable
+from collections import defaultdict
+from collections.abc import Hashable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -30,6 +31,7 @@ class Names:
     def __init__(self, model: Model) -> None:
         self.model = model
         self._places: dict[Place, Place] = {}
+        self._given: dict[Place, set[Place]] = defaultdict(set)  # by the tensor's name, the others that were given for it
 
     def cell(self, cell: Cell) -> Cell:
         """The same cell, with one name for each tensor."""
@@ -44,9 +46,16 @@ class Names:
     def edit(self, edit: Edit) -> Edit:
         """The same edit under its tensor's name: that of a site where there is one; of the residual stream after the last block, "resid_pre" of
         the layer that would follow."""
-        if edit.site.startswith(MODULE):
-            edit = self._at_site(edit)
-        return replace(edit, site="resid_pre", layer=edit.layer + 1) if edit.site == "resid_post" else edit
+        named = self._at_site(edit) if edit.site.startswith(MODULE) else edit
+        if named.site == "resid_post":
+            named = replace(named, site="resid_pre", layer=named.layer + 1)
+        if named.place != edit.place:
+            self._given[named.place].add(edit.place)
+        return named
+
+    def as_given(self, places: Iterable[Place]) -> set[Place]:
+        """Places of cells that went through here, under the names that they came with."""
+        return {given for place in places for given in self._given.get(place, {place})}
 
     def views(self, edit: Edit) -> list[Edit]:
         """An edit of keys or values as one of each query head that sees them."""

@@ -98,7 +98,7 @@ class PackedExecutor:
             last = [*live.values(), *thin, *self._thin_groups(joining[end], end)]
             self._write(("resid_pre", end), last, edits)
             values = self._read_out(last)
-        self.missed |= edits.missed
+        self.missed |= self._names.as_given(edits.missed)
         return torch.stack([values[plan.number] for plan in plans])
 
     def _enter(self, live: dict[tuple[int, int], Group], plans: Sequence[Planned], layer: int) -> None:

@@ -101,8 +101,8 @@ SITES = {
             "pattern",
             "head",
             "attention",
-            "attention after the softmax, from each destination to each source, [dest_pos, head, src_pos]; where a destination can't look (later "
-            "positions, those outside of a sliding window) it stays zero, whatever is put there",
+            "attention after the softmax, from each destination to each source; zero where a destination can't look (later positions, those outside "
+            "of a sliding window), whatever is put there, [dest_pos, head, src_pos]",
         ),
         Site(
             "mlp_post",
