@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { labelledCols } from "../src/grid/labels";
 import {
   between,
   boxOf,
@@ -9,6 +10,7 @@ import {
   layoutGrid,
   MIN_CELL_WIDTH,
   nearestPlace,
+  openingScroll,
   placeAt,
   placeOf,
   scrollTo,
@@ -129,5 +131,42 @@ describe("scrolling to a place", () => {
       x: large.contentWidth - large.sightWidth,
       y: large.contentHeight - large.sightHeight,
     });
+  });
+});
+
+describe("where a grid opens", () => {
+  const long = layoutGrid({ ...size, cols: 66 });
+  const marked = (...cols: number[]) => Array.from({ length: 66 }, (_, col) => cols.includes(col));
+
+  it.each([[8], [30], [58], [65]])("has its first marked column, %i, in sight", (col) => {
+    const { x, y } = openingScroll(long, marked(col, 65));
+    expect(x).toBeLessThanOrEqual(col * long.cellWidth);
+    expect(x + long.sightWidth).toBeGreaterThanOrEqual((col + 1) * long.cellWidth);
+    expect(x).toBeLessThanOrEqual(long.contentWidth - long.sightWidth);
+    expect(y).toBe(0);
+  });
+
+  it("is its upper left where nothing is marked, or all has room", () => {
+    expect(openingScroll(long, [])).toEqual(still);
+    expect(openingScroll(layout, marked(9))).toEqual(still);
+  });
+});
+
+describe("the labels of columns", () => {
+  const crowd = (cols: number[]) => {
+    const sorted = [...cols].sort((a, b) => a - b);
+    return Math.min(...sorted.slice(1).map((col, i) => col - (sorted[i] as number)));
+  };
+  const strong = (...cols: number[]) => Array.from({ length: 66 }, (_, col) => cols.includes(col));
+
+  it("stand so far apart that each can be read, strong ones among them", () => {
+    const cols = labelledCols(66, { every: 2, apart: 1.1 }, strong(57));
+    expect(cols).toEqual(expect.arrayContaining([57, 54, 60]));
+    expect(crowd(cols)).toBe(2);
+    expect(crowd(labelledCols(66, { every: 2, apart: 1.1 }, strong(57, 58, 59)))).toBe(2);
+  });
+
+  it("are all there where there is room", () => {
+    expect(labelledCols(14, { every: 1, apart: 0.4 }, strong(9, 10))).toHaveLength(14);
   });
 });

@@ -58,15 +58,16 @@ function interval(axis: Axis, { cellHeight, form, lines }: Layout): number {
 export function paintColumnLabels(context: CanvasRenderingContext2D, picture: Picture): void {
   const { layout, sheet, theme, scroll, strongCols } = picture;
   const slanted = isTokens(sheet.cols.axis);
-  const every = slanted ? Math.ceil(FONT_SIZE / layout.cellWidth) : columnInterval(sheet, layout.cellWidth);
-  const [first, end] = inSight(layout, scroll).cols;
+  const apart = (slanted ? FONT_SIZE : labelWidth(sheet.cols)) / layout.cellWidth;
+  const every = slanted ? Math.ceil(apart) : roundInterval(apart);
+  const labelled = labelledCols(layout.cols, { every, apart }, strongCols);
   const y = EDGE + layout.sightHeight + 7;
   context.textBaseline = slanted ? "middle" : "top";
   context.textAlign = slanted ? "right" : "center";
-  for (let col = first; col < end; col++) {
+  for (const col of labelled) {
     const x = layout.gutter - scroll.x + (col + 0.5) * layout.cellWidth;
     const strong = strongCols[col] ?? false;
-    if ((col % every !== 0 && !strong) || x < layout.gutter || x > layout.gutter + layout.sightWidth) continue;
+    if (x < layout.gutter || x > layout.gutter + layout.sightWidth) continue;
     context.font = `${strong ? "600 " : ""}${FONT_SIZE}px ${theme.font}`;
     context.fillStyle = strong ? theme.foreground : theme.muted;
     context.save();
@@ -77,8 +78,27 @@ export function paintColumnLabels(context: CanvasRenderingContext2D, picture: Pi
   }
 }
 
-function columnInterval({ cols }: Sheet, cellWidth: number): number {
-  const least = (7 * labelOf(cols, cols.size - 1).length + 6) / cellWidth;
+/** The columns that are labelled: every so many, and the strong ones, with nothing so near that both could not be read. */
+export function labelledCols(
+  count: number,
+  { every, apart }: { every: number; apart: number },
+  strong: readonly boolean[],
+): number[] {
+  const near = (col: number | undefined, other: number) => col !== undefined && Math.abs(other - col) < apart;
+  const standOut: number[] = [];
+  strong.forEach((is, col) => {
+    if (is && !near(standOut.at(-1), col)) standOut.push(col);
+  });
+  const others = Array.from({ length: Math.ceil(count / every) }, (_, i) => i * every);
+  return [...standOut, ...others.filter((col) => !standOut.some((one) => near(one, col)))];
+}
+
+/** What the widest label of an axis of numbers takes, in pixels. */
+function labelWidth(axis: Axis): number {
+  return 7 * labelOf(axis, axis.size - 1).length + 6;
+}
+
+function roundInterval(least: number): number {
   return [1, 2, 5, 10, 20, 50, 100, 200, 500].find((n) => n >= least) ?? 1000;
 }
 

@@ -122,6 +122,15 @@ export function scrollTo(layout: Layout, scroll: Scroll, place: Place): Scroll {
   };
 }
 
+/** Columns before the first marked one that are seen too. */
+const BEFORE = 2;
+
+/** Where a grid opens: at its upper left, or where its first marked column is in sight. */
+export function openingScroll({ cellWidth, contentWidth, sightWidth }: Layout, marked: readonly boolean[]): Scroll {
+  const first = marked.indexOf(true);
+  return { x: clamp((first - BEFORE) * cellWidth, 0, Math.max(0, contentWidth - sightWidth)), y: 0 };
+}
+
 function nearer(scroll: number, start: number, size: number, sight: number): number {
   if (start < scroll) return start;
   return start + size > scroll + sight ? start + size - sight : scroll;

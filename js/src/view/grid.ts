@@ -1,22 +1,24 @@
 /** The one grid component: a canvas that draws the cells, and one real focusable cell that moves over it. */
 import { labelRoom } from "../grid/labels";
 import {
-  boxOf,
   EDGE,
   indexAt,
+  inSight,
   type Layout,
   layoutGrid,
+  openingScroll,
   type Place,
   placeOf,
-  type Scroll,
   scrollTo,
 } from "../grid/layout";
 import { byStrength, downwards, type Order, upwards } from "../grid/order";
 import { paintGrid } from "../grid/paint";
-import { isList, kindAt, type Sheet, type Tip } from "../grid/sheet";
+import { isList, type Sheet, type Tip } from "../grid/sheet";
 import { onResolutionChange, onThemeChange, readTheme, type Theme } from "../theme";
-import { h, hear, place, toggle } from "./dom";
+import { h, hear } from "./dom";
+import { GridBoxes } from "./grid-boxes";
 import { type By, listenToKeys, listenToPointer, type SelectionChange } from "./grid-input";
+import { GridScroller } from "./grid-scroller";
 
 /** A cell and a point in the page beside it. */
 export type Hover = { tip: Tip; x: number; y: number } | null;
@@ -57,40 +59,36 @@ export interface GridContent {
 export class Grid {
   readonly element: HTMLElement;
   readonly #canvas = h("canvas", { class: "pw-canvas", "aria-hidden": "true" });
-  readonly #cursorBox = h("div", { class: "pw-cursor", role: "gridcell", tabindex: 0 });
-  readonly #chosenBox = h("div", "pw-chosen");
-  readonly #rowBox = h("div", "pw-chosen-row");
-  readonly #hoverBox = h("div", "pw-hover");
-  readonly #line = h("div", { role: "row" }, this.#cursorBox);
-  readonly #cells = h("div", "pw-cells", this.#rowBox, this.#chosenBox, this.#hoverBox, this.#line);
-  readonly #sight = h("div", "pw-sight", this.#canvas, this.#cells);
-  readonly #space = h("div", "pw-space", this.#sight);
-  readonly #scroller = h("div", { class: "pw-scroller", tabindex: -1 }, this.#space);
+  readonly #boxes = new GridBoxes();
+  readonly #scroller: GridScroller;
   readonly #options: GridOptions;
   #content: GridContent | null = null;
   #layout: Layout | null = null;
   #theme: Theme | null = null;
   #order: { key: string; order: Order } | null = null;
   #room: { key: string; labelHeight: number; gutter: number } | null = null;
-  /** Where the keys are, as a flat index; null is the upper left. */
+  /** Where the keys are, as a flat index; null is the upper left in sight. */
   #cursor: number | null = null;
   #hover: number | null = null;
   #frame = 0;
   /** The sheet on view. */
   #drawn: string | null = null;
   #focusDue = false;
+  /** Of a grid that has not been drawn yet it is still to be found where it opens. */
+  #openingDue = true;
 
   constructor(options: GridOptions, signal: AbortSignal) {
     this.#options = options;
+    this.#scroller = new GridScroller(this.#canvas, this.#boxes.element, () => this.#draw(), signal);
     this.element = h(
       "div",
       { class: "pw-grid", role: "grid", pw: options.name, "aria-multiselectable": "true" },
-      this.#scroller,
+      this.#scroller.element,
     );
     this.#watch(signal);
     const target = {
       layout: () => this.#layout,
-      scroll: () => this.#scroll(),
+      scroll: () => this.#scroller.at,
       selected: () => this.#content?.selected ?? new Set<number>(),
       cursor: () => this.#place(),
       moveTo: (to: Place) => this.#moveTo(to),
@@ -105,17 +103,15 @@ export class Grid {
         return options.onLeave();
       },
     };
-    listenToKeys(this.#cursorBox, target, signal);
-    listenToPointer(this.#sight, target, signal);
+    listenToKeys(this.#boxes.cursor, target, signal);
+    listenToPointer(this.#scroller.sight, target, signal);
   }
 
   show(content: GridContent): void {
-    const [old, { sheet }] = [this.#content?.sheet, content];
-    const sameShape = old?.rows.size === sheet.rows.size && old.cols.size === sheet.cols.size;
-    if (old?.id !== sheet.id) {
-      if (!sameShape) this.#cursor = null;
-      if (!sameShape) this.#scroller.scrollTo(0, 0);
-      if (content.strongRow !== null) this.#cursor = content.strongRow * sheet.cols.size;
+    const [old, { sheet, strongRow }] = [this.#content, content];
+    if (old?.sheet.id !== sheet.id) {
+      if (!old || !isAlike(old, content)) [this.#cursor, this.#openingDue] = [null, true];
+      if (strongRow !== null) this.#cursor = strongRow * sheet.cols.size;
     }
     this.#content = content;
     if (this.#layout) this.#draw();
@@ -125,7 +121,7 @@ export class Grid {
   /** Moves the keyboard focus to the grid's cell; a grid that has not been drawn takes it once it has. */
   focus(): void {
     this.#focusDue = this.#drawn !== this.#content?.sheet.id;
-    this.#cursorBox.focus({ preventScroll: true });
+    this.#boxes.cursor.focus({ preventScroll: true });
   }
 
   #watch(signal: AbortSignal): void {
@@ -138,9 +134,8 @@ export class Grid {
     };
     onThemeChange(this.#canvas, recolour, signal);
     onResolutionChange(redraw, signal);
-    this.#scroller.addEventListener("scroll", redraw, { signal, passive: true });
-    hear(this.#cursorBox, "focus", redraw, signal);
-    hear(this.#cursorBox, "blur", () => this.#options.onHover(null), signal);
+    hear(this.#boxes.cursor, "focus", redraw, signal);
+    hear(this.#boxes.cursor, "blur", () => this.#options.onHover(null), signal);
     const stop = () => {
       observer.disconnect();
       cancelAnimationFrame(this.#frame);
@@ -148,24 +143,22 @@ export class Grid {
     signal.addEventListener("abort", stop, { once: true });
   }
 
-  #scroll(): Scroll {
-    return { x: this.#scroller.scrollLeft, y: this.#scroller.scrollTop };
-  }
-
   #place(): Place {
     const layout = this.#layout;
-    return this.#cursor === null || !layout ? { line: 0, col: 0 } : placeOf(layout, this.#cursor);
+    if (!layout) return { line: 0, col: 0 };
+    if (this.#cursor !== null) return placeOf(layout, this.#cursor);
+    const { lines, cols } = inSight(layout, this.#scroller.at);
+    return { line: lines[0], col: cols[0] };
   }
 
   #moveTo(to: Place): void {
     const [layout, content] = [this.#layout, this.#content];
     if (!layout || !content) return;
     this.#cursor = indexAt(layout, to);
-    const { x, y } = scrollTo(layout, this.#scroll(), to);
-    [this.#scroller.scrollLeft, this.#scroller.scrollTop] = [x, y];
+    this.#scroller.moveTo(scrollTo(layout, this.#scroller.at, to));
     this.#placeBoxes(layout, content);
     this.focus();
-    const box = this.#cursorBox.getBoundingClientRect();
+    const box = this.#boxes.cursor.getBoundingClientRect();
     this.#options.onHover({ tip: content.sheet.tip(this.#cursor), x: box.right, y: box.bottom });
     this.#draw();
   }
@@ -175,7 +168,7 @@ export class Grid {
     if (!layout || !content) return;
     if (index !== this.#hover) {
       this.#hover = index;
-      put(this.#hoverBox, layout, this.#scroll(), index);
+      this.#boxes.hover(layout, this.#scroller.at, index);
     }
     this.#options.onHover(index !== null && at ? { tip: content.sheet.tip(index), ...at } : null);
   }
@@ -192,16 +185,19 @@ export class Grid {
     const context = this.#canvas.getContext("2d");
     const { sheet } = content;
     const form = isList(sheet) ? "list" : "grid";
-    const layout = layoutGrid({
+    const size = {
       form,
       cols: form === "list" ? 1 : sheet.cols.size,
       order: this.#orderOf(content, form === "list"),
-      width: this.element.clientWidth,
       ...this.#labelRoom(context, sheet, form, theme.font),
       maxCellWidth: this.#options.maxCellWidth,
-    });
+    } as const;
+    const layout = this.#scroller.fit((width) => layoutGrid({ ...size, width }));
     this.#layout = layout;
-    this.#size(layout);
+    if (this.#openingDue && layout.width > 0) {
+      this.#openingDue = false;
+      this.#scroller.moveTo(openingScroll(layout, content.strongCols));
+    }
     this.#describe(layout, content);
     this.#placeBoxes(layout, content);
     this.#drawn = sheet.id;
@@ -209,7 +205,7 @@ export class Grid {
     if (!context || layout.width <= 0) return;
     const ratio = this.#canvas.width / layout.width;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    paintGrid(context, { ...content, layout, theme, scroll: this.#scroll() });
+    paintGrid(context, { ...content, layout, theme, scroll: this.#scroller.at });
   }
 
   #orderOf({ sheet, ranked, stage }: GridContent, isList: boolean): Order {
@@ -238,25 +234,13 @@ export class Grid {
     return this.#theme;
   }
 
-  #size(layout: Layout): void {
-    const { width, height, contentWidth, contentHeight, sightWidth, sightHeight } = layout;
-    const backing = [Math.round(width * devicePixelRatio), Math.round(height * devicePixelRatio)] as const;
-    if (this.#canvas.width !== backing[0]) this.#canvas.width = backing[0];
-    if (this.#canvas.height !== backing[1]) this.#canvas.height = backing[1];
-    for (const element of [this.#canvas, this.#sight]) place(element, { width, height });
-    place(this.#space, { width: width + contentWidth - sightWidth, height: height + contentHeight - sightHeight });
-    this.#scroller.style.maxHeight = contentHeight > sightHeight ? `${height}px` : "";
-    // the outline of a marked cell may stand out by EDGE
-    place(this.#cells, { left: layout.gutter, top: EDGE, width: sightWidth, height: sightHeight });
-  }
-
   #describe(layout: Layout, { sheet, opens, stage }: GridContent): void {
     const { element } = this;
     element.setAttribute("aria-label", sheet.title);
     element.setAttribute("aria-rowcount", String(layout.lines));
     element.setAttribute("aria-colcount", String(layout.cols));
     element.classList.toggle("pw-opens", opens);
-    const scroll = this.#scroll();
+    const scroll = this.#scroller.at;
     Object.assign(element.dataset, {
       form: layout.form,
       rows: layout.lines,
@@ -271,33 +255,16 @@ export class Grid {
     });
   }
 
-  #placeBoxes(layout: Layout, { sheet, chosen, selected, strongRow }: GridContent): void {
-    const scroll = this.#scroll();
-    if (this.#cursor !== null && this.#cursor >= sheet.kinds.length) this.#cursor = null;
-    const at = this.#place();
-    const cursor = indexAt(layout, at);
-    put(this.#chosenBox, layout, scroll, chosen);
-    put(this.#hoverBox, layout, scroll, this.#hover);
-    put(this.#cursorBox, layout, scroll, cursor);
-    toggle(this.#rowBox, strongRow !== null && layout.form === "grid");
-    if (strongRow !== null) {
-      const { top, height } = boxOf(layout, { line: layout.order.lineOf(strongRow), col: 0 });
-      place(this.#rowBox, { top: top - scroll.y, height, left: 0, width: layout.sightWidth });
-    }
-    this.#line.setAttribute("aria-rowindex", String(at.line + 1));
-    this.#cursorBox.setAttribute("aria-colindex", String(at.col + 1));
-    const label = sheet.spoken(cursor);
-    if (this.#cursorBox.getAttribute("aria-label") !== label) this.#cursorBox.setAttribute("aria-label", label);
-    this.#cursorBox.setAttribute("aria-selected", String(selected.has(cursor) || chosen === cursor));
-    this.#cursorBox.dataset.kind = kindAt(sheet, cursor);
+  #placeBoxes(layout: Layout, content: GridContent): void {
+    if (this.#cursor !== null && this.#cursor >= content.sheet.kinds.length) this.#cursor = null;
+    this.#boxes.show(layout, this.#scroller.at, this.#place(), content);
+    this.#boxes.hover(layout, this.#scroller.at, this.#hover);
   }
 }
 
-/** Lays a box over a cell, or hides it. */
-function put(box: HTMLElement, layout: Layout, scroll: Scroll, index: number | null): void {
-  const shown = index !== null && index < layout.lines * layout.cols;
-  toggle(box, shown);
-  if (!shown) return;
-  const { left, top, ...size } = boxOf(layout, placeOf(layout, index));
-  place(box, { left: left - scroll.x, top: top - scroll.y, ...size });
+/** Whether what was in sight of one grid is what should be of the other. */
+function isAlike(one: GridContent, other: GridContent): boolean {
+  const [a, b] = [one.sheet, other.sheet];
+  const sameShape = a.rows.size === b.rows.size && a.cols.size === b.cols.size;
+  return sameShape && one.strongCols.indexOf(true) === other.strongCols.indexOf(true);
 }
