@@ -125,10 +125,10 @@ export function scrollTo(layout: Layout, scroll: Scroll, place: Place): Scroll {
 /** Columns before the first marked one that are seen too. */
 const BEFORE = 2;
 
-/** Where a grid opens: at its upper left, or where its first marked column is in sight. */
-export function openingScroll({ cellWidth, contentWidth, sightWidth }: Layout, marked: readonly boolean[]): Scroll {
+/** How far to the right a grid opens: so that its first marked column is in sight. */
+export function openingAt({ cellWidth, contentWidth, sightWidth }: Layout, marked: readonly boolean[]): number {
   const first = marked.indexOf(true);
-  return { x: clamp((first - BEFORE) * cellWidth, 0, Math.max(0, contentWidth - sightWidth)), y: 0 };
+  return clamp((first - BEFORE) * cellWidth, 0, Math.max(0, contentWidth - sightWidth));
 }
 
 function nearer(scroll: number, start: number, size: number, sight: number): number {

@@ -9,6 +9,8 @@ export class GridScroller {
   readonly #canvas: HTMLCanvasElement;
   readonly #cells: HTMLElement;
   readonly #space: HTMLElement;
+  /** Until the user scrolls it stands where it opens, however its room changes. */
+  #untouched = true;
 
   constructor(canvas: HTMLCanvasElement, cells: HTMLElement, scrolled: () => void, signal: AbortSignal) {
     [this.#canvas, this.#cells] = [canvas, cells];
@@ -16,6 +18,10 @@ export class GridScroller {
     this.#space = h("div", "pw-space", this.sight);
     this.element = h("div", { class: "pw-scroller", tabindex: -1 }, this.#space);
     this.element.addEventListener("scroll", scrolled, { signal, passive: true });
+    const touched = () => {
+      this.#untouched = false;
+    };
+    for (const how of ["wheel", "pointerdown"]) this.element.addEventListener(how, touched, { signal, passive: true });
   }
 
   get at(): Scroll {
@@ -23,7 +29,19 @@ export class GridScroller {
   }
 
   moveTo({ x, y }: Scroll): void {
+    this.#untouched = false;
     [this.element.scrollLeft, this.element.scrollTop] = [x, y];
+  }
+
+  /** Forgets where the user has scrolled to. */
+  reset(): void {
+    this.moveTo({ x: 0, y: 0 });
+    this.#untouched = true;
+  }
+
+  /** Stands `x` pixels to the right, unless the user has scrolled. */
+  openAt(x: number): void {
+    if (this.#untouched && this.element.scrollLeft !== x) this.element.scrollLeft = x;
   }
 
   /** Takes the size of a layout, which is made for the width that is left beside a scrollbar, where that takes room. */

@@ -6,7 +6,7 @@ import {
   inSight,
   type Layout,
   layoutGrid,
-  openingScroll,
+  openingAt,
   type Place,
   placeOf,
   scrollTo,
@@ -74,8 +74,6 @@ export class Grid {
   /** The sheet on view. */
   #drawn: string | null = null;
   #focusDue = false;
-  /** Of a grid that has not been drawn yet it is still to be found where it opens. */
-  #openingDue = true;
 
   constructor(options: GridOptions, signal: AbortSignal) {
     this.#options = options;
@@ -110,7 +108,10 @@ export class Grid {
   show(content: GridContent): void {
     const [old, { sheet, strongRow }] = [this.#content, content];
     if (old?.sheet.id !== sheet.id) {
-      if (!old || !isAlike(old, content)) [this.#cursor, this.#openingDue] = [null, true];
+      if (!old || !isAlike(old, content)) {
+        this.#cursor = null;
+        this.#scroller.reset();
+      }
       if (strongRow !== null) this.#cursor = strongRow * sheet.cols.size;
     }
     this.#content = content;
@@ -194,10 +195,7 @@ export class Grid {
     } as const;
     const layout = this.#scroller.fit((width) => layoutGrid({ ...size, width }));
     this.#layout = layout;
-    if (this.#openingDue && layout.width > 0) {
-      this.#openingDue = false;
-      this.#scroller.moveTo(openingScroll(layout, content.strongCols));
-    }
+    this.#scroller.openAt(openingAt(layout, content.strongCols));
     this.#describe(layout, content);
     this.#placeBoxes(layout, content);
     this.#drawn = sheet.id;

@@ -9,6 +9,7 @@ import { childrenOf, roots } from "../tree";
 import type { UiState } from "../ui";
 import { pairText, settingText } from "../wording";
 import { h, hear, toggle } from "./dom";
+import { keepInSight } from "./reveal";
 import { paintThumbnail } from "./thumbnail";
 
 type Node = { view: View; depth: number; text: string };
@@ -17,7 +18,10 @@ export function createHistory(actions: Pick<Actions, "show">, colours: () => The
   const tree = h("ul", { class: "pw-tree", role: "tree", label: "steps so far", pw: "history" });
   const element = h("section", "pw-history", h("h4", "pw-heading", "Steps"), tree);
   const items = () => [...tree.children] as HTMLElement[];
+  const current = () => items().filter((item) => item.getAttribute("aria-selected") === "true");
+  const reveal = keepInSight(tree, current, signal);
   let drawn = "";
+  let shown = "";
 
   hear(
     tree,
@@ -83,6 +87,9 @@ export function createHistory(actions: Pick<Actions, "show">, colours: () => The
       const at = items().findIndex((item) => item.dataset.view === state.current);
       for (const [i, item] of items().entries()) item.tabIndex = i === Math.max(0, at) ? 0 : -1;
       if (had >= 0) focusItem(items(), had);
+      const place = `${state.current} of ${nodes.length}`;
+      if (place !== shown) reveal(); // and what the user has scrolled to stays while cells come in
+      shown = place;
     },
   };
 }

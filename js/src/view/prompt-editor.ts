@@ -38,6 +38,7 @@ export function createPromptEditor(actions: EditorActions, signal: AbortSignal) 
     h("div", "pw-field-errors", errors[prompt], errors[token]),
   ];
   const note = h("p", "pw-field-errors pw-small-text pw-muted");
+  const cost = h("span", { class: "pw-status", pw: "cost" });
   const element = h(
     "div",
     { class: "pw-editor", role: "group", label: "edit the prompts", hidden: true },
@@ -45,7 +46,7 @@ export function createPromptEditor(actions: EditorActions, signal: AbortSignal) 
     ...line("corrupted", "distractor"),
     note,
     top.element,
-    h("div", "pw-editor-end", close, apply),
+    h("div", "pw-editor-end", cost, close, apply),
   );
 
   /** Token ids of texts chosen from the list, by field: a text may be cut otherwise when it is typed. */
@@ -131,7 +132,8 @@ export function createPromptEditor(actions: EditorActions, signal: AbortSignal) 
       clearTimeout(timer);
       element.hidden = true;
     },
-    show(preview: Preview | null, problems: readonly FieldProblem[], baselines: Baselines | null): void {
+    /** `price` says in words what measuring them takes. */
+    show(preview: Preview | null, problems: readonly FieldProblem[], baselines: Baselines | null, price: string): void {
       if (preview) {
         const marked = (side: 0 | 1) =>
           new Set(
@@ -141,6 +143,7 @@ export function createPromptEditor(actions: EditorActions, signal: AbortSignal) 
         fields.corrupted.show(preview.corrupted, marked(1));
       }
       setText(note, preview?.note ?? "");
+      setText(cost, price);
       top.show(preview?.top ?? null, baselines);
       for (const name of names) {
         const problem = problems.find(({ field }) => field === name);

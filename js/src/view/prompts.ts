@@ -1,11 +1,13 @@
 /** Both prompts as aligned tokens with the runs' baselines at their right; a click edits them in place. */
 import type { Actions } from "../actions";
+import { createCost } from "../cost";
 import { signed } from "../format";
 import type { Baselines, Pair } from "../protocol";
 import type { LabState } from "../state";
 import { visible } from "../tokens";
 import { h, hear, memo, setText, toggle } from "./dom";
 import { createPromptEditor, type FieldName } from "./prompt-editor";
+import { keepInSight } from "./reveal";
 import { createTopTokens } from "./top-tokens";
 
 type PromptActions = Pick<Actions, "preview" | "setPair">;
@@ -16,6 +18,7 @@ export function createPrompts(actions: PromptActions, signal: AbortSignal) {
   const tokens = h("div", { class: "pw-tokens", role: "list", label: "tokens of both prompts" });
   const roles = { answer: token("answer"), distractor: token("distractor") };
   const values = { clean: h("b", "pw-baseline"), corrupted: h("b", "pw-baseline") };
+  const reveal = keepInSight(tokens, () => [...tokens.querySelectorAll<HTMLElement>(".pw-differs")], signal);
   const next = createTopTokens(null, signal);
   const note = h("p", "pw-field-errors pw-small-text pw-muted");
   const edit = h("button", { class: "pw-quiet", pw: "edit", title: "edit the prompts ( / )" }, "Edit");
@@ -34,6 +37,7 @@ export function createPrompts(actions: PromptActions, signal: AbortSignal) {
     edit,
     note,
   );
+  const costOf = createCost();
   let state: LabState | null = null;
   /** The request whose end closes the editor. */
   let applying = false;
@@ -69,8 +73,12 @@ export function createPrompts(actions: PromptActions, signal: AbortSignal) {
   const element = h("section", { class: "pw-prompts", pw: "prompts", label: "prompts" }, reader, editor.element);
   const showTokens = memo((pair: Pair) => {
     tokens.replaceChildren(...pair.columns.map((_, at) => tokenPair(pair, at)));
+    tokens.scrollTop = 0;
+    reveal();
     for (const role of answers) {
-      roles[role].replaceChildren(h("bdi", "pw-mono", pair[role] ? visible(pair[role]) : "none"));
+      const text = pair[role] ? visible(pair[role]) : "none";
+      roles[role].replaceChildren(h("bdi", "pw-mono", text));
+      roles[role].title = `${text}: choose the ${role}`; // which may be longer than there is room for
     }
   });
   const showValues = memo(({ known, metric }: { known: Baselines | null; metric: string }) => {
@@ -98,7 +106,8 @@ export function createPrompts(actions: PromptActions, signal: AbortSignal) {
         applying = false;
         if (fields.length === 0 && !now.problems.main) close();
       }
-      if (!editor.element.hidden) editor.show(preview, fields, baselines);
+      const cost = costOf(now);
+      if (!editor.element.hidden) editor.show(preview, fields, baselines, cost);
     },
   };
 }
