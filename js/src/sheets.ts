@@ -172,7 +172,7 @@ function spokenPlace({ rows, cols }: Places, { row, col }: { row: number; col: n
   return [on(rows, row), on(cols, col)].join(", ");
 }
 
-/** "layer 7 · ·Paris (3)", "head 7.4": where a cell is, for reading at a glance. */
+/** "layer 7 at ·Paris (3)", "head 7.4": where a cell is, for reading at a glance. */
 export function shortPlace({ rows, cols }: Places, { row, col }: { row: number; col: number }): string {
   const on = (axis: Axis, index: number) => {
     const label = axis.label(index);
@@ -180,7 +180,9 @@ export function shortPlace({ rows, cols }: Places, { row, col }: { row: number; 
     return axis.axis === "site" || axis.axis === "sender" ? label : `${axisName(axis.axis)} ${label}`;
   };
   if (rows.axis === "layer" && cols.axis === "head") return `head ${rows.label(row)}.${cols.label(col)}`;
-  return [on(rows, row), on(cols, col)].join(" · ");
+  const [from, to] = [on(rows, row), on(cols, col)];
+  if (cols.axis === "src_pos") return `${from} ${to}`;
+  return isTokens(cols.axis) ? `${from} at ${to}` : `${from}, ${to}`;
 }
 
 /** A position with one token, the same in all prompts. */

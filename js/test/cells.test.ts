@@ -99,12 +99,12 @@ describe("the tree", () => {
 
   it("tells the way", () => {
     expect(crumbs(state).map(({ text }) => text)).toEqual(["resid_pre", "heads", "head 1.0 › attention"]);
-    expect(crumbs({ ...state, current: "v2" }).at(-1)?.text).toBe("layer 1 · ·to (2) › heads");
+    expect(crumbs({ ...state, current: "v2" }).at(-1)?.text).toBe("layer 1 at ·to (2) › heads");
   });
 
   it("offers what can be asked at each cell on the way", () => {
     const lines = trail(state, initialUi);
-    expect(lines.map(({ place }) => place)).toEqual(["layer 1 · ·to (2)", "head 1.0", "attention"]);
+    expect(lines.map(({ place }) => place)).toEqual(["layer 1 at ·to (2)", "head 1.0", "attention"]);
     const [main, head] = lines.map(({ steps }) =>
       steps.map(({ step, active, disabled }) => [step.method, active, disabled]),
     );

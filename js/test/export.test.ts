@@ -30,6 +30,42 @@ describe("CSV", () => {
   });
 });
 
+describe("CSV of texts that a spreadsheet would take for formulas", () => {
+  const labels = ["=1+1", "+", "-", "@SUM(A1)", "\tx", "\r", "\n", "'", " =2", "'=3", "a"];
+  const axis = (name: string, labels: string[]) => ({ axis: name, labels });
+  const values = new Float32Array(labels.length).fill(-1);
+  const csv = toCsv({
+    rows: axis("layer", ["0"]),
+    cols: axis("pos", labels),
+    metric: "=metric",
+    values,
+    recovery: values,
+    states: labels.map(() => "exact"),
+    significant: null,
+  });
+  const fields = fieldsOf(csv);
+
+  it("begins none with what begins a formula, and leaves numbers as they are", () => {
+    for (const line of fields) for (const text of line) if (text !== "-1") expect(text).not.toMatch(/^[=+\-@\t\r\n]/);
+    expect(fields[1]?.slice(4, 6)).toEqual(["-1", "-1"]);
+  });
+
+  it("is read back by taking one apostrophe away", () => {
+    expect(fields.slice(1).map((line) => line[3]?.replace(/^'/, ""))).toEqual(labels);
+  });
+});
+
+/** Reads RFC 4180. */
+function fieldsOf(csv: string): string[][] {
+  const lines: string[][] = [[]];
+  for (const [, text = "", end] of csv.matchAll(/("(?:[^"]|"")*"|[^",\r\n]*)(,|\r\n|$)/g)) {
+    lines.at(-1)?.push(text.startsWith('"') ? text.slice(1, -1).replaceAll('""', '"') : text);
+    if (end === "\r\n") lines.push([]);
+    if (end === "") break;
+  }
+  return lines;
+}
+
 it("CSV tells what is significant", () => {
   const axis = (name: string) => ({ axis: name, labels: ["0"] });
   const one = Float32Array.of(1);

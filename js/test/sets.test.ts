@@ -44,7 +44,7 @@ describe("a mean over pairs", () => {
 
   it("says which cells are significant, and what an outline means", () => {
     expect(sheet.spoken(1)).toBe("layer 0, role S2, recovery 1.00, logit difference 3.50, significant");
-    expect(sheet.tip(1)).toMatchObject({ place: "layer 0 · role S2", note: "significant" });
+    expect(sheet.tip(1)).toMatchObject({ place: "layer 0 at role S2", note: "significant" });
     expect(sheet.spoken(4)).toBe("layer 1, role S2, recovery 0.07, logit difference −3.00");
     expect(sheet.outlined).toMatch(/^outlined: significant at 0.05/);
   });
@@ -53,8 +53,8 @@ describe("a mean over pairs", () => {
     const cols = { axis: "pos", size: 3, labels: [" a", "[1]", " b"], values: null };
     const byToken = sheetOf({ ...mean(), cols }, "logit difference");
     expect(byToken.spoken(1)).toMatch(/^layer 0, position \[1\], /);
-    expect(byToken.tip(1).place).toBe("layer 0 · position [1]");
-    expect(byToken.tip(2).place).toBe("layer 0 · ·b (2)");
+    expect(byToken.tip(1).place).toBe("layer 0 at position [1]");
+    expect(byToken.tip(2).place).toBe("layer 0 at ·b (2)");
   });
 
   it("is outlined neither while it is hidden nor in a difference", () => {

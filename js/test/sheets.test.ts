@@ -72,7 +72,7 @@ describe("cells in words", () => {
   });
 
   it("show spaces at a glance, and heads by their usual name", () => {
-    expect(sheet.tip(5).place).toBe("layer 1 · ·to (2)");
+    expect(sheet.tip(5).place).toBe("layer 1 at ·to (2)");
     expect(sheetOf(opened("progress_open") as GridView, "").tip(3).place).toBe("head 1.1");
   });
 });
@@ -115,7 +115,7 @@ describe("predict first", () => {
   it("hides every value, also from those who listen", () => {
     const hidden = hiddenSheet(sheetOf(mainGrid(), "logit difference"));
     expect(countKinds(hidden).hidden).toBe(6);
-    expect(hidden.spoken(5)).toBe("layer 1 · ·to (2), hidden, Enter to predict");
+    expect(hidden.spoken(5)).toBe("layer 1 at ·to (2), hidden, Enter to predict");
     expect(hidden.tip(5).numbers).toEqual([]);
     expect([...hidden.effect].every(Number.isNaN)).toBe(true);
   });

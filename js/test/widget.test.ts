@@ -225,7 +225,7 @@ describe("keys", () => {
     await answer("lab", (json) => Object.assign(json.lab, { teach: false }));
     const heads = focusCell(el, "detail-grid");
     expect(document.activeElement).toBe(heads);
-    expect(part(el, "crumb").textContent).toBe("resid_pre›layer 1 · ·to (2) › heads");
+    expect(part(el, "crumb").textContent).toBe("resid_pre›layer 1 at ·to (2) › heads");
     press(heads, "Enter");
     expect(last()).toMatchObject({ method: "attention", params: { layer: 1, head: 0, pos: 2 } });
     press(heads, "Escape");

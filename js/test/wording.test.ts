@@ -48,16 +48,16 @@ describe("progress", () => {
 
 describe("patches in words", () => {
   it.each([
-    [{ site: "resid_pre", layer: 9, pos: 2 }, "resid_pre 9 · ·to (2)"],
-    [{ site: "z", layer: 9, head: 6, pos: 1 }, "z 9.6 · ·John (1)"],
+    [{ site: "resid_pre", layer: 9, pos: 2 }, "resid_pre 9 at ·to (2)"],
+    [{ site: "z", layer: 9, head: 6, pos: 1 }, "z 9.6 at ·John (1)"],
     [{ site: "z", layer: 9, head: 6 }, "z 9.6"],
-    [{ site: "mlp_post", layer: 3, neuron: 77, pos: 2 }, "mlp_post 3 · neuron 77 · ·to (2)"],
-    [{ site: "pattern", layer: 1, head: 0, pos: 2, src_pos: 0 }, "pattern 1.0 · ·to (2) · to A (0)"],
+    [{ site: "mlp_post", layer: 3, neuron: 77, pos: 2 }, "mlp_post 3, neuron 77 at ·to (2)"],
+    [{ site: "pattern", layer: 1, head: 0, pos: 2, src_pos: 0 }, "pattern 1.0 at ·to (2) to A (0)"],
   ])("%o", (patch, text) => {
     expect(patchText(patch, ["A", " John", " to"])).toBe(text);
   });
 
   it("have their position alone where several prompts have several tokens there", () => {
-    expect(patchText({ site: "z", layer: 9, head: 6, pos: 2 }, [])).toBe("z 9.6 · position 2");
+    expect(patchText({ site: "z", layer: 9, head: 6, pos: 2 }, [])).toBe("z 9.6 at position 2");
   });
 });

@@ -121,7 +121,7 @@ function widthOf(grid: GridView | null): number {
   return grid.cols.size * (grid.cols.axis.endsWith("pos") ? 30 : 24);
 }
 
-/** "resid_pre › layer 23 · ·to (13) › heads", the last strong, the others lead back. */
+/** "resid_pre › layer 23 at ·to (13) › heads", the last strong, the others lead back. */
 function trailOf(parts: { id: string; text: string }[]): Node[] {
   return parts.map(({ id, text }, i) => {
     const last = i === parts.length - 1;

@@ -81,7 +81,7 @@ function number(value: number | null | undefined): string {
   return value === undefined || value === null ? "…" : signed(value, 2);
 }
 
-/** {site: "z", layer: 9, head: 6, pos: 13} -> "z 9.6 · ·to (13)" */
+/** {site: "z", layer: 9, head: 6, pos: 13} -> "z 9.6 at ·to (13)" */
 export function patchText({ site, ...patch }: Patch, tokens: readonly string[]): string {
   const { layer, head, pos, src_pos, neuron, ...others } = patch;
   const unit = [layer, head].filter((part) => part !== undefined).join(".");
@@ -89,13 +89,9 @@ export function patchText({ site, ...patch }: Patch, tokens: readonly string[]):
     const text = tokens[Number(position)];
     return text === undefined ? `position ${position}` : `${visible(text)} (${position})`;
   };
-  return [
-    [site, unit].filter((part) => part !== "").join(" "),
-    neuron === undefined ? "" : `neuron ${neuron}`,
-    pos === undefined ? "" : token(pos),
-    src_pos === undefined ? "" : `to ${token(src_pos)}`,
-    ...Object.entries(others).map(([name, value]) => `${name} ${value}`),
-  ]
-    .filter(Boolean)
-    .join(" · ");
+  const unitText = [site, unit].filter((part) => part !== "").join(" ");
+  const more = Object.entries({ neuron, ...others }).filter(([, value]) => value !== undefined);
+  const at = pos === undefined ? "" : ` at ${token(pos)}`;
+  const to = src_pos === undefined ? "" : ` to ${token(src_pos)}`;
+  return [unitText, ...more.map(([name, value]) => `${name} ${value}`)].join(", ") + at + to;
 }
