@@ -1,4 +1,5 @@
-/** The notebook also holds a picture of the last grid for readers without a kernel: hidden while the widget lives. */
+/** The notebook also holds a picture of the last grid for readers without a kernel: hidden where the widget itself is
+ *  seen, live or as the notebook has kept it. */
 import type { LabState } from "./state";
 import type { Store } from "./store";
 
@@ -6,7 +7,7 @@ export function hidePicture(el: HTMLElement, store: Store<LabState>, signal: Abo
   const style = document.createElement("style");
   const rule = () => {
     const { link, lab } = store.state;
-    if (link !== "live" || !lab || style.isConnected) return;
+    if (!lab || (link !== "live" && link !== "stored") || style.isConnected) return;
     style.textContent = `.patchwidget-picture[data-lab="${CSS.escape(lab.id)}"] { display: none !important; }`;
     el.ownerDocument.head.append(style);
   };

@@ -9,8 +9,10 @@ export interface UiState {
   comparing: Comparing;
   /** Lists: the strongest first. */
   ranked: boolean;
-  /** Explanations are folded away. */
-  folded: boolean;
+  /** Explanations are folded away; null until somebody has chosen: then they are where there is one column. */
+  folded: boolean | null;
+  /** There is room for one column only: the detail is under the main grid. */
+  narrow: boolean;
   /** Predicted cells, by view. */
   marks: Readonly<Record<string, number>>;
   /** The cell last chosen in each grid. */
@@ -23,7 +25,8 @@ export const initialUi: UiState = {
   limits: {},
   comparing: "difference",
   ranked: true,
-  folded: false,
+  folded: null,
+  narrow: false,
   marks: {},
   picked: {},
   dragged: null,

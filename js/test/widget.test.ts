@@ -424,6 +424,17 @@ describe("without a kernel", () => {
     expect(part(el, "edit").hidden).toBe(true);
   });
 
+  it("the still picture of it is hidden, for as long as it is there", async () => {
+    const rule = () => [...document.head.querySelectorAll("style")].map((style) => style.textContent).join();
+    const el = view();
+    await frame();
+    const { id } = (stored as Json).content.lab;
+    expect(rule()).toContain(`.patchwidget-picture[data-lab="${CSS.escape(id)}"]`);
+    expect(part(el, "root").checkVisibility()).toBe(true);
+    life.abort();
+    expect(rule()).toBe("");
+  });
+
   it("nothing is asked of anybody but for a kernel", async () => {
     const el = view();
     await frame();

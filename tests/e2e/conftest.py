@@ -26,7 +26,10 @@ def browser() -> Iterator[Browser]:
     assert path is not None, "There is no Chromium: run `make chromium`."
     with sync_playwright() as playwright:
         # no sandbox: root, and containers without user namespaces, have none; the page is our own
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        # with the scrollbars that people have: they take room
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu"], ignore_default_args=["--hide-scrollbars"]
+        )
         yield browser
         browser.close()
 

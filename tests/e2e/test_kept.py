@@ -15,7 +15,7 @@ from tests.e2e.panel import Panel
 
 @pytest.fixture(scope="module")
 def saved(open_notebook, server):
-    """A notebook with one lab of the default grid, drilled down, saved; and the file made of the lab."""
+    """A notebook with one lab of the default grid, drilled down, saved; once more with its widgets' state; and the file made of the lab."""
     notebook = open_notebook("kept.ipynb", cells.DEFAULT, cells.LAB, "path = lab.to_html('kept-lab.html')")
     notebook.run(0)
     notebook.run(1)
@@ -26,7 +26,10 @@ def saved(open_notebook, server):
     notebook.run(2)
     notebook.page.wait_for_timeout(500)  # the picture is drawn after the last number
     notebook.save()
-    return server.folder / "kept.ipynb"
+    saved = shutil.copy(server.folder / "kept.ipynb", server.folder / "saved.ipynb")
+    notebook.command("@jupyter-widgets/jupyterlab-manager:saveWidgetState")
+    notebook.save()
+    return saved
 
 
 def test_it_is_small(saved):
@@ -43,6 +46,17 @@ def test_reopened_without_a_kernel_it_shows_the_last_grid(saved, server, open_no
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.naturalWidth") > 300
     notebook.screenshot("reopened")
+
+
+def test_reopened_with_the_widgets_state_it_shows_the_lab_and_not_the_picture_too(saved, server, open_notebook):
+    shutil.copy(server.folder / "kept.ipynb", server.folder / "reopened-with-state.ipynb")
+    notebook = open_notebook("reopened-with-state.ipynb")  # with a kernel that knows nothing of it
+    panel = Panel(notebook.page)
+    expect(panel.status).to_contain_text("saved")
+    expect(notebook.page.locator(".patchwidget-picture img")).to_be_hidden()
+    # the host's sign of a broken link
+    assert panel.root.evaluate("lab => getComputedStyle(lab.parentElement, '::before').display") == "none"
+    notebook.screenshot("reopened-with-state")
 
 
 def test_nbconvert_shows_it(saved, server, browser):

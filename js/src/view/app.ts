@@ -12,6 +12,7 @@ import type { Deps } from "./deps";
 import { createDetail } from "./detail";
 import { h, hear, setText, toggle } from "./dom";
 import { eachFrame } from "./frame";
+import type { By } from "./grid-input";
 import { createHistory } from "./history";
 import { createMain } from "./main";
 import { createProblem } from "./problem";
@@ -41,8 +42,8 @@ export function mountApp(host: HTMLElement, store: Store<LabState>, actions: Act
     },
   };
 
-  /** The keys drill down, so the focus follows as soon as there is a grid to go to. */
-  let follow: { from: string | null } | null = null;
+  /** A cell was opened: what it leads to is brought into sight as soon as it is there, and by keys it gets the focus. */
+  let follow: { by: By; from: string | null } | null = null;
   const prompts = createPrompts(actions, signal);
   const toolbar = createToolbar(actions, signal);
   const problem = createProblem();
@@ -50,7 +51,7 @@ export function mountApp(host: HTMLElement, store: Store<LabState>, actions: Act
   const main = createMain(
     deps,
     (by) => {
-      follow = by === "key" ? { from: shownAt(store.state.views, store.state.current).detail?.id ?? null } : null;
+      follow = { by, from: shownAt(store.state.views, store.state.current).detail?.id ?? null };
     },
     () => clearSelection(),
     signal,
@@ -90,16 +91,33 @@ export function mountApp(host: HTMLElement, store: Store<LabState>, actions: Act
     history.show(state, ui.state);
     announcer.show(state);
     const opened = shownAt(state.views, state.current).detail?.id ?? null;
-    if (follow && opened !== null && opened !== follow.from && !asking(state, "detail")) {
-      follow = null;
-      detail.focus();
-    }
+    if (follow && opened !== null && !asking(state, "detail")) followTo(opened);
   };
+  const reveal = eachFrame(detail.reveal, signal);
+  function followTo(opened: string): void {
+    if (!follow || (follow.by === "key" && opened === follow.from)) return;
+    if (ui.state.narrow) reveal();
+    if (follow.by === "key") detail.focus();
+    follow = null;
+  }
   const soon = eachFrame(show, signal);
   store.subscribe(soon, signal);
   ui.subscribe(soon, signal);
+  watchWidth(root, (narrow) => ui.update((now) => (now.narrow === narrow ? now : { ...now, narrow })), signal);
   signal.addEventListener("abort", () => root.remove(), { once: true });
   show();
+}
+
+/** The style sheet puts one column where the panel is less wide than this. */
+const TWO_COLUMNS = 760;
+
+function watchWidth(root: HTMLElement, tell: (narrow: boolean) => void, signal: AbortSignal): void {
+  const observer = new ResizeObserver(([entry]) => {
+    const width = entry?.contentRect.width ?? 0;
+    if (width > 0) tell(width < TWO_COLUMNS);
+  });
+  observer.observe(root);
+  signal.addEventListener("abort", () => observer.disconnect(), { once: true });
 }
 
 /** The lines that compute the picture on view again. */

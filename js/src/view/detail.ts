@@ -54,10 +54,11 @@ export function createDetail(deps: Deps, toMain: () => void, signal: AbortSignal
   const measured = h("div", "pw-measured", pane.grid.element, pane.legend, pane.checks);
   const side = h("div", "pw-side", selection.element, steps.element, attention.element, pattern.element);
   const body = h("div", "pw-detail-body", empty, measured, side);
+  const head = h("div", "pw-head", crumb, status, cancel, ...pane.tools);
   const element = h(
     "section",
     { class: "pw-detail", pw: "detail", label: "detail" },
-    h("div", "pw-head", crumb, status, cancel, ...pane.tools),
+    head,
     progress,
     ...pane.notes,
     pane.prediction,
@@ -81,6 +82,8 @@ export function createDetail(deps: Deps, toMain: () => void, signal: AbortSignal
   return {
     element,
     focus: () => pane.focus(),
+    /** Scrolls the page as far as is needed to see the title, and some of what is under it. */
+    reveal: () => head.scrollIntoView({ block: "nearest" }),
     leave,
     show(now: LabState): void {
       state = now;

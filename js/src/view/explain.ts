@@ -9,13 +9,16 @@ export function createExplain(name: string, fold: (folded: boolean) => void, sig
     h("summary", {}, "How to read this"),
     text,
   );
-  hear(element, "toggle", () => fold(!element.open), signal);
+  let wanted = true;
+  // it also tells of what was not done by hand
+  hear(element, "toggle", () => element.open !== wanted && fold(!element.open), signal);
   return {
     element,
     show(content: string, folded: boolean): void {
       toggle(element, content !== "");
       setText(text, content);
-      if (element.open === folded) element.open = !folded;
+      wanted = !folded;
+      if (element.open !== wanted) element.open = wanted;
     },
   };
 }

@@ -94,7 +94,7 @@ export function createPane({ prefix, maxCellWidth, onOpen, onLeave }: PaneOption
       legend.show(
         shown && { sheet: shown.grid.sheet, limit: shown.grid.limit, middle: shown.middle, name: shown.unit },
       );
-      explain.show(view?.explain ?? "", ui.state.folded);
+      explain.show(view?.explain ?? "", ui.state.folded ?? ui.state.narrow);
       for (const element of [legend.element, grid.element]) toggle(element, prefix === "" || view !== null);
       prediction.show(now, ui.state, content);
       if (!view || !content) return;
