@@ -17,7 +17,7 @@ export interface Theme {
   pixels(width: number, height: number): HTMLCanvasElement;
 }
 
-/** Reads the theme from an element that wears it as ordinary colour properties (`.pw-canvas` in widget.css):
+/** Reads the theme from an element that wears it as ordinary colour properties (`.pw-canvas` in css/grid.css):
  *  only those are computed to plain colours, custom properties are not. */
 export function readTheme(element: Element): Theme {
   const style = getComputedStyle(element);
