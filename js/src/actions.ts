@@ -19,6 +19,8 @@ export interface Actions {
   pin(view: string | null): void;
   teach(on: boolean): void;
   cancel(view: View): void;
+  /** Ends what another lab measures. */
+  stopOther(lab: string): void;
 }
 
 /** Whether there is a kernel to ask: else what is known is all there is. */
@@ -86,6 +88,7 @@ export function makeActions(holder: Holder, port: () => Port | null): Actions {
       if (live()) request("teach", { on });
       else holder.update((state) => (state.lab ? { ...state, lab: { ...state.lab, teach: on } } : state));
     },
+    stopOther: (lab) => request("stop", { lab }),
     cancel: (view) => port()?.cancel(view.request ?? view.id),
   };
 }

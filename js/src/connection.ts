@@ -1,7 +1,7 @@
 /** Talks to the kernel: says hello, numbers requests, notices losses and silence.  Knows no DOM. */
 import { ProtocolError } from "./errors";
 import { parseMessage } from "./messages";
-import type { FromPage, Question } from "./protocol";
+import type { FromPage, PageState, Question } from "./protocol";
 import { asked, type LabState, type Problem, received, slotOf } from "./state";
 import type { Store } from "./store";
 import { VERSION } from "./version";
@@ -13,6 +13,8 @@ const SETTLE_TICKS = 12;
 /** Unanswered for longer, hello is said at every fourth tick only. */
 const EAGER_TICKS = 40;
 const SILENCE_MS = 3000;
+/** While there is work a visible page says this often that it still is. */
+const SAY_MS = 5000;
 
 const lost: Problem = {
   message: "The kernel is gone: it was shut down or has been restarted.",
@@ -35,6 +37,8 @@ export interface Talk<S, M> {
   parse(content: unknown, buffers: readonly DataView[]): M;
   received(state: S, message: M): S;
   asked(state: S, request: { id: string } & Question): S;
+  /** Whether the kernel has work to do for this widget. */
+  working(state: S): boolean;
 }
 
 type Numbered = { type: string; seq: number };
@@ -43,6 +47,8 @@ export const labTalk: Talk<LabState, ReturnType<typeof parseMessage>> = {
   parse: parseMessage,
   received,
   asked: (state, request) => asked(state, { ...request, slot: slotOf(request.method) }),
+  working: ({ views, selection, ahead }) =>
+    ahead !== null || [...views.values(), selection].some((one) => one && ["queued", "running"].includes(one.status)),
 };
 
 export class Connection<S extends Linked = LabState, M extends Numbered = Numbered> {
@@ -51,18 +57,30 @@ export class Connection<S extends Linked = LabState, M extends Numbered = Number
   readonly #store: Store<S>;
   readonly #talk: Talk<S, M>;
   readonly #now: () => number;
+  readonly #look: () => PageState;
   #requests = 0;
   #ticks = 0;
   #lastSeq: number | null = null;
   #missing = true;
   #lastNews: number;
+  /** What was last said of the page, and when. */
+  #said: { state: PageState; at: number };
 
-  constructor(send: Send, store: Store<S>, talk: Talk<S, M>, now: () => number = () => performance.now()) {
+  /** `look` tells whether anybody sees the widget. */
+  constructor(
+    send: Send,
+    store: Store<S>,
+    talk: Talk<S, M>,
+    now: () => number = () => performance.now(),
+    look: () => PageState = () => "visible",
+  ) {
     this.#send = send;
     this.#store = store;
     this.#talk = talk;
     this.#now = now;
+    this.#look = look;
     this.#lastNews = now();
+    this.#said = { state: look(), at: now() };
   }
 
   /** Says hello and goes on listening for silence until the signal aborts. */
@@ -85,6 +103,16 @@ export class Connection<S extends Linked = LabState, M extends Numbered = Number
 
   cancel(id: string): void {
     this.#deliver({ v: VERSION, type: "cancel", id });
+  }
+
+  /** Tells how the page stands, where that has changed; and while there is work, from time to time that somebody still looks. */
+  look(): void {
+    if (this.#store.state.link === "lost") return;
+    const state = this.#look();
+    const due = this.#now() - this.#said.at >= SAY_MS && state === "visible" && this.#talk.working(this.#store.state);
+    if (state === this.#said.state && !due) return;
+    this.#said = { state, at: this.#now() };
+    this.#deliver({ v: VERSION, type: "page", page: this.#page, state });
   }
 
   receive(content: unknown, buffers: readonly DataView[]): void {
@@ -115,6 +143,7 @@ export class Connection<S extends Linked = LabState, M extends Numbered = Number
     const settling = this.#ticks < SETTLE_TICKS;
     const due = this.#missing && (this.#ticks < EAGER_TICKS || this.#ticks % 4 === 0);
     if (settling || due) this.#hello();
+    this.look();
     const { open, link } = this.#store.state;
     const waiting = this.#missing || Object.keys(open).length > 0;
     const silent = link !== "stored" && waiting && this.#now() - this.#lastNews > SILENCE_MS;
@@ -133,7 +162,10 @@ export class Connection<S extends Linked = LabState, M extends Numbered = Number
 
   #hello(): void {
     const known = this.#missing || this.#lastSeq === null ? {} : { known: this.#lastSeq };
-    this.#deliver({ v: VERSION, type: "hello", page: this.#page, ...known });
+    const state = this.#look();
+    this.#said = { state, at: this.#now() };
+    const seen = state === "visible" ? {} : { state };
+    this.#deliver({ v: VERSION, type: "hello", page: this.#page, ...known, ...seen });
   }
 
   /** Keeps count; after a gap everything is asked for again. */

@@ -3,15 +3,23 @@ import type { AnyModel } from "@anywidget/types";
 import { Connection, type Linked, type Talk } from "./connection";
 import type { Store } from "./store";
 import { readStored } from "./stored";
+import type { Views } from "./views";
 
 /** Returns at once: until `initialize` has, no message reaches the page. */
 export function connect<S extends Linked, M extends { type: string; seq: number }>(
   model: AnyModel,
   store: Store<S>,
   talk: Talk<S, M>,
+  views: Views,
   signal: AbortSignal,
 ): Connection<S, M> {
-  const connection = new Connection((message) => model.send(message), store, talk);
+  const connection = new Connection(
+    (message) => model.send(message),
+    store,
+    talk,
+    undefined,
+    () => views.look(),
+  );
   const stored = readStored(model.get("stored"));
   if (stored) connection.restore(stored.content, stored.buffers);
   const message = (content: unknown, buffers: DataView[]) => connection.receive(content, buffers);
@@ -28,5 +36,7 @@ export function connect<S extends Linked, M extends { type: string; seq: number 
     { once: true },
   );
   connection.start(signal);
+  views.changed = () => connection.look();
+  views.watch(signal);
   return connection;
 }

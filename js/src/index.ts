@@ -7,19 +7,22 @@ import { hidePicture } from "./picture";
 import { initialState, type LabState } from "./state";
 import { Store } from "./store";
 import { mountApp } from "./view/app";
+import { Views } from "./views";
 
 // A function, because hosts may share the module between widgets: nothing may live at module level.
 export default function patchLab() {
   const store = new Store<LabState>(initialState);
+  const views = new Views();
   let connection: Connection | null = null;
 
   const initialize: Initialize = ({ model, signal }) => {
-    connection = connect(model, store, labTalk, signal);
+    connection = connect(model, store, labTalk, views, signal);
   };
 
   const render: Render = ({ el, signal }) => {
     const life = new AbortController();
     signal.addEventListener("abort", () => life.abort(), { once: true });
+    views.add(life.signal);
     mountApp(
       el,
       store,

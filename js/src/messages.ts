@@ -20,7 +20,7 @@ type Wire<T extends WireMessage["type"]> = Extract<WireMessage, { type: T }>;
 export type Hello = With<Wire<"hello">, { views: View[] }>;
 export type Progress = With<Wire<"progress">, { open: View | null; cells: Cells | null }>;
 export type Result = With<Wire<"result">, { open: View | null }>;
-export type FromKernel = Hello | Progress | Result | Wire<"lab"> | Wire<"preview"> | Wire<"selection"> | Wire<"error">;
+export type FromKernel = Hello | Progress | Result | Wire<"lab" | "preview" | "selection" | "queue" | "error">;
 
 /** Throws ProtocolError with a sentence when the message is not as agreed. */
 export function parseMessage(content: unknown, buffers: readonly DataView[]): FromKernel {

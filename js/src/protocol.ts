@@ -27,8 +27,12 @@ export type Setting = { pair: number; site: string; metric: string; direction: s
 /** A question is asked at a cell; the names are those of the protocol. */
 export type Question = { method: string; params: Record<string, unknown> };
 
+/** Whether anybody looks at the widget on a page. */
+export type PageState = "visible" | "hidden" | "gone";
+
 export type FromPage =
-  | { v: 2; type: "hello"; page: string; known?: number }
+  | { v: 2; type: "hello"; page: string; known?: number; state?: PageState }
+  | { v: 2; type: "page"; page: string; state: PageState }
   | ({ v: 2; type: "request"; id: string } & Question)
   | { v: 2; type: "cancel"; id: string };
 
@@ -142,6 +146,7 @@ const grid = object({
   patch: nullable(patch),
   marked: nullable(object({ row: index, col: index })),
   pairs: index,
+  recorded: index,
   outlined: words,
   done: count,
   total: count,
@@ -173,6 +178,10 @@ const shared = { lab, pair, baselines: nullable(baselines), selection: nullable(
 const problem = object({ field: string, message: string, hint: text });
 const choice = tuple(string, aNumber, aNumber);
 const ids = { seq: count, id: text };
+/** Whose work goes first; `percent` of it is done. */
+const ahead = nullable(object({ lab: string, name: string, percent: index }));
+/** The panel of steering has it too. */
+export const queue = object({ ...ids, ahead });
 
 const message = variant("type", {
   hello: object({ seq: count, ...shared, views: array(view) }),
@@ -183,6 +192,7 @@ const message = variant("type", {
     done: count,
     total: count,
     seconds_left: number,
+    recorded: index,
     open: nullable(view),
     cells: nullable(object({ index: count, values: count, recovery: count, state: count })),
   }),
@@ -192,9 +202,11 @@ const message = variant("type", {
     ...aligned,
     note: text,
     top: nullable(object({ clean: array(choice), corrupted: array(choice) })),
+    likelier: nullable(object({ text: string, answer: nullable(choice), distractor: nullable(choice) })),
     problems: array(problem),
   }),
   selection: object({ ...ids, selection }),
+  queue,
   error: object({ ...ids, view: text, message: string, hint: text, field: text }),
 });
 
@@ -218,3 +230,4 @@ export type Status = Read<typeof status>;
 export type Preview = Extract<WireMessage, { type: "preview" }>;
 export type FieldProblem = Read<typeof problem>;
 export type Choice = Read<typeof choice>;
+export type Ahead = Read<typeof ahead>;

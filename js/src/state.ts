@@ -1,6 +1,6 @@
 /** What the page knows of the lab, and how each message changes it.  Pure functions: no DOM, no transport. */
 import type { Cells, FromKernel, GridCells, GridView, View } from "./messages";
-import type { Baselines, FieldProblem, Lab, Pair, Patch, Preview, Question, Selection } from "./protocol";
+import type { Ahead, Baselines, FieldProblem, Lab, Pair, Patch, Preview, Question, Selection } from "./protocol";
 import { shownAt, type Views } from "./tree";
 
 /** Something that went wrong: a sentence, and what to do about it. */
@@ -18,6 +18,8 @@ export interface LabState {
   pair: Pair | null;
   baselines: Baselines | null;
   selection: Selection | null;
+  /** Whose work goes before this lab's. */
+  ahead: Ahead;
   views: Views;
   /** The view one stands at. */
   current: string | null;
@@ -35,6 +37,7 @@ export const initialState: LabState = {
   pair: null,
   baselines: null,
   selection: null,
+  ahead: null,
   views: new Map(),
   current: null,
   preview: null,
@@ -53,6 +56,7 @@ const slots: Record<string, Slot> = {
   fetch: "other",
   pin: "other",
   teach: "other",
+  stop: "other",
 };
 
 /** All that is not named is a question asked at a cell. */
@@ -108,6 +112,8 @@ export function received(state: LabState, message: FromKernel): LabState {
       return state.open.preview?.id === message.id ? { ...state, preview: message, fields: message.problems } : state;
     case "selection":
       return selectionChanged(state, message.id, message.selection);
+    case "queue":
+      return over({ ...state, ahead: message.ahead }, message.id);
     case "error":
       return failed(state, message);
   }
@@ -123,6 +129,7 @@ function hello(state: LabState, message: Extract<FromKernel, { type: "hello" }>)
     pair,
     baselines,
     selection,
+    ahead: null,
     views: known,
     current: lab.current ?? views.at(-1)?.id ?? null,
     // what was asked before a loss may have been answered meanwhile
@@ -152,10 +159,18 @@ function labChanged(state: LabState, message: Extract<FromKernel, { type: "lab" 
 }
 
 function progress(state: LabState, message: Extract<FromKernel, { type: "progress" }>): LabState {
-  const { view: id, open, cells, done, total, seconds_left } = message;
+  const { view: id, open, cells, done, total, seconds_left, recorded } = message;
   return changed(state, id, open, (view) =>
     view.kind === "grid" && (cells || !open)
-      ? { ...view, cells: merged(view, cells), status: "running", done, total, seconds_left }
+      ? {
+          ...view,
+          cells: merged(view, cells),
+          status: "running",
+          done,
+          total,
+          seconds_left,
+          recorded: recorded ?? view.recorded,
+        }
       : view,
   );
 }

@@ -1,8 +1,9 @@
 /** Sentences about the state of things.  Pure: no DOM. */
 import { compact, duration } from "./format";
 import type { GridView, View } from "./messages";
-import type { Check, Lab } from "./protocol";
+import type { Ahead, Check, Lab } from "./protocol";
 import type { LabState } from "./state";
+import { shorten } from "./tokens";
 import { shownAt } from "./tree";
 
 export type Place = "main" | "detail";
@@ -35,13 +36,25 @@ function awaited(state: LabState, place: Place): boolean {
   return busy(state, place) || (place === "main" && state.link === "connecting");
 }
 
-export function gridText({ status, done, total, seconds_left, pairs }: GridView): string {
+/** Whether both runs of a grid's pairs are being recorded: no cell is known before all are. */
+export function isRecording({ status, pairs, recorded }: GridView): boolean {
+  return status === "running" && pairs !== null && recorded !== null && recorded < pairs;
+}
+
+/** "waiting for another lab, “When John and Mary went…” (37 %)" */
+export function aheadText({ name, percent }: NonNullable<Ahead>): string {
+  return `waiting for another lab, “${shorten(name, 24)}”${percent === null ? "" : ` (${percent} %)`}`;
+}
+
+export function gridText(view: GridView): string {
+  const { status, done, total, seconds_left, pairs, recorded } = view;
   const share = Math.floor((100 * done) / Math.max(1, total));
   const some = (unit: string) => (pairs ? `${share}% of ${pairs} pairs` : `${done} of ${total} ${unit}`);
   switch (status) {
     case "queued":
       return "queued";
     case "running":
+      if (isRecording(view)) return `recording pair ${(recorded ?? 0) + 1} of ${pairs}`;
       return seconds_left === null ? some("exact") : `${some("exact")} · ${duration(seconds_left)} left`;
     case "done":
       return `${total} cells`;
@@ -58,6 +71,7 @@ export function spokenProgress(state: LabState): string {
   const view = detail && busy(state, "detail") ? detail : main;
   if (!view) return "";
   if (state.silent) return "Waiting for the kernel";
+  if (state.ahead) return "Waiting for another lab";
   if (view.status !== "running") return `${view.title}: ${gridText(view)}`;
   return `${view.title}: ${Math.floor((100 * view.done) / Math.max(1, view.total))} percent measured`;
 }

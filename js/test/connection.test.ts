@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { Connection, labTalk } from "../src/connection";
 import type { GridView } from "../src/messages";
-import type { FromPage } from "../src/protocol";
+import type { FromPage, PageState } from "../src/protocol";
 import { initialState, type LabState } from "../src/state";
 import { Store } from "../src/store";
 import { readStored } from "../src/stored";
@@ -11,6 +11,7 @@ let sent: FromPage[];
 let time: number;
 let store: Store<LabState>;
 let connection: Connection;
+let looks: PageState;
 const hellos = () => sent.filter((message) => message.type === "hello");
 const receive = (name: string, changes = {}) => connection.receive(...wire(name, changes));
 const ticks = (n: number) => {
@@ -21,12 +22,13 @@ const ticks = (n: number) => {
 };
 
 beforeEach(() => {
-  [sent, time, store] = [[], 0, new Store(initialState)];
+  [sent, time, store, looks] = [[], 0, new Store(initialState), "visible"];
   connection = new Connection(
     (message) => sent.push(message),
     store,
     labTalk,
     () => time,
+    () => looks,
   );
 });
 
@@ -89,6 +91,58 @@ describe("numbers", () => {
   it("that go back are a gap too", () => {
     receive("progress_cells", { seq: 1 });
     expect(hellos()).toHaveLength(1);
+  });
+});
+
+describe("how the page stands", () => {
+  const states = () => sent.flatMap((message) => (message.type === "page" ? [message.state] : []));
+  const settled = () => {
+    ticks(20);
+    sent = [];
+  };
+
+  it("is in a hello, in the form of the protocol", () => {
+    receive("hello", { seq: 7 });
+    looks = "hidden";
+    ticks(1);
+    expect({ ...sent[0], page: "p7f3a" }).toEqual(fromPage.hello_hidden);
+  });
+
+  it("is told at once when it changes, and once", () => {
+    receive("hello");
+    settled();
+    looks = "gone";
+    connection.look();
+    expect(sent.map((message) => ({ ...message, page: "p7f3a" }))).toEqual([fromPage.page]);
+    ticks(1);
+    looks = "visible";
+    ticks(1);
+    expect(states()).toEqual(["gone", "visible"]);
+  });
+
+  it("is said from time to time while a visible lab is measured or waits, and only then", () => {
+    receive("hello");
+    settled();
+    ticks(40);
+    expect(states()).toEqual(["visible", "visible", "visible", "visible"]);
+    receive("result", { seq: 2 });
+    sent = [];
+    ticks(40);
+    expect(sent).toEqual([]);
+    receive("queue", { seq: 3 });
+    ticks(10);
+    expect(states()).toEqual(["visible"]);
+    looks = "hidden";
+    ticks(40);
+    expect(states()).toEqual(["visible", "hidden"]);
+  });
+
+  it("is not told to a kernel that is gone", () => {
+    receive("hello");
+    connection.close();
+    looks = "gone";
+    connection.look();
+    expect(sent).toEqual([]);
   });
 });
 

@@ -110,6 +110,38 @@ describe("the panel", () => {
     expect(sent.at(-1)).toEqual({ v: 2, type: "cancel", id: "v1" });
   });
 
+  it("says that it is there as long as there is a view, and then that it is gone", async () => {
+    const states = () => sent.flatMap((message) => ("state" in message ? [message.state] : []));
+    const end = widget.render({ model, signal: life.signal, el: document.createElement("div") } as never);
+    expect(states()).toEqual(["gone", "visible"]); // the first in the hello, when there was no view yet
+    (end as () => void)();
+    expect(states()).toEqual(["gone", "visible", "gone"]);
+  });
+
+  it("says for whom it waits, and stops that", async () => {
+    const el = view();
+    await receive("hello", "queue");
+    expect(part(el, "queue").textContent).toContain("waiting for another lab, “When John and Mary went…” (37 %)");
+    expect(part(el, "status").hidden).toBe(true);
+    part(el, "stop-other").click();
+    expect({ ...last(), id: "p7f3a-25" }).toEqual(fromPage.stop);
+    await answer("queue", (json) => Object.assign(json, { id: last().id, ahead: null }));
+    expect(part(el, "queue").hidden).toBe(true);
+    expect(part(el, "status").hidden).toBe(false);
+  });
+
+  it("tells which pair is being recorded, before any cell is known", async () => {
+    const el = view();
+    await receive("hello", "result_mean");
+    await answer("result_mean", (json) => Object.assign(json.open, { status: "running", done: 0 }));
+    await answer("progress_recorded", (json) => Object.assign(json, { view: "v6" }));
+    await answer("lab_mean", (json) => Object.assign(json.lab, { current: "v6", views: ["v1", "v2", "v6"] }));
+    expect(part(el, "status").textContent).toBe("recording pair 5 of 8");
+    expect(part(el, "progress").getAttribute("aria-valuenow")).toBe("4");
+    await answer("progress_recorded", (json) => Object.assign(json, { view: "v6", recorded: 8 }));
+    expect(part(el, "status").textContent).toBe("0% of 8 pairs");
+  });
+
   it("measures again on Run", async () => {
     const el = view();
     await receive("hello", "progress_cells", "result");
@@ -287,6 +319,21 @@ describe("typed prompts", () => {
     expect(part(el, "edit-answer").getAttribute("aria-invalid")).toBe("true");
   });
 
+  it("offer what the model expects in place of an answer that is left from other prompts", async () => {
+    const el = view();
+    await receive("hello", "result");
+    part(el, "edit").click();
+    const use = part(el, "edit-likelier");
+    expect(use.parentElement?.hidden).toBe(true);
+    await answer("preview_top", (json) => Object.assign(json, { id: last().id }));
+    expect(use.parentElement?.textContent).toBe(
+      "After these prompts the model hardly expects ' Ann' or ' Tom'. use ·Mary / ·John",
+    );
+    use.click();
+    press(part(el, "edit-clean"), "Enter");
+    expect(last()).toMatchObject({ method: "set_pair", params: { answer: 7, distractor: 8 } });
+  });
+
   it("may have an answer chosen from the model's own tokens", async () => {
     const el = view();
     await receive("hello", "result");
@@ -440,7 +487,7 @@ describe("without a kernel", () => {
     await frame();
     press(focusCell(el, "grid"), "Enter");
     choose(part(el, "direction"), "noise");
-    expect(sent.every((message) => message.type === "hello")).toBe(true);
+    expect(sent.every(({ type }) => type === "hello" || type === "page")).toBe(true);
   });
 
   it("gives way to a kernel that answers", async () => {

@@ -1,6 +1,7 @@
 """What the page is told about an experiment, beside its views; and about an error."""
 
 import logging
+import re
 from typing import Any
 
 from patchwidget.errors import PatchError
@@ -40,12 +41,22 @@ def describe_prompts(model: Any, prompts: Any) -> Message:
     both_texts = isinstance(prompts.clean, str) and isinstance(prompts.corrupted, str)
     clean = prompts.clean if both_texts else None
     return {
-        "label": clean or "a pair given as tokens",
+        "label": one_line(clean) if clean else "a pair given as tokens",
         "clean": clean,
         "corrupted": prompts.corrupted if both_texts else None,
         "answer": text(prompts.answer),
         "distractor": text(prompts.distractor),
     }
+
+
+def one_line(text: str) -> str:
+    """A text of several lines as a menu and a heading can have it."""
+    return re.sub(r"\r\n|[\n\r\u2028\u2029]", "⏎", text)
+
+
+def label_of(bench: Bench, pair: int) -> str:
+    """What a pair, or EVERY, is called."""
+    return over_pairs(bench.together) if pair == EVERY else describe_prompts(bench.model, bench.prompts[pair])["label"]
 
 
 def describe_every(bench: Bench) -> Message | None:

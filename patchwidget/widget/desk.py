@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from . import jobs, protocol
+from .asker import Asker
 from .descriptors import describe_error
 from .runner import Job, Worker
 from .selection import Selection, as_cells
@@ -19,7 +20,7 @@ from .views import View
 class Desk:
     """The requests of one lab, `owner`."""
 
-    def __init__(self, owner: object, session: Session, worker: Worker) -> None:
+    def __init__(self, owner: Asker, session: Session, worker: Worker) -> None:
         self._owner, self._session, self._worker = owner, session, worker
         self._methods: dict[str, Callable[..., View | None]] = {
             "set": session.set,
@@ -48,7 +49,7 @@ class Desk:
             self._fill(self._session.set(None, **{name: value}))
             self._select_again()
 
-    def answer(self, message: protocol.Hello | protocol.Request | protocol.Cancel, last: int) -> None:
+    def answer(self, message: protocol.FromPage, last: int) -> None:
         """From the page; `last` is the number of the last message sent to it. PatchError where it can't be done."""
         self.begin()
         match message:

@@ -26,6 +26,13 @@ class Findings(Standing):
                 self._know(grid, baselines)
             self._post_about()
 
+    def know_recorded(self, view: GridView, recorded: int) -> None:
+        """Both runs of so many of a grid's pairs are recorded."""
+        with self._lock:
+            if view.live:
+                view.status, view.recorded = "running", recorded
+                self.post(protocol.progress(view.request, view.id, view.done, view.total, None, recorded=recorded))
+
     def advance(self, view: GridView, result: Any, places: np.ndarray, seconds_left: float | None) -> None:
         """More cells of a grid are known."""
         with self._lock:

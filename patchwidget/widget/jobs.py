@@ -36,7 +36,7 @@ def _measure(session: Session, view: GridView) -> Batches:
     session.know_baselines(setting, experiment.baselines)
     yield
     if view.pairs:
-        yield from _measure_runs(experiment)
+        yield from _measure_runs(session, view, experiment)
     pace = Pace()
     for work in view.work:
         if not view.has(work.places):
@@ -47,12 +47,14 @@ def _measure(session: Session, view: GridView) -> Batches:
     session.complete(view)
 
 
-def _measure_runs(experiment: Any) -> Batches:
+def _measure_runs(session: Session, view: GridView, experiment: Any) -> Batches:
     """Both runs of each pair: one at a time, for others wait."""
     for pair in range(len(experiment.pairs)):
+        session.know_recorded(view, pair)
         for run in ("clean", "corrupted"):
             experiment.value_of(run, pair)
         yield
+    session.know_recorded(view, len(experiment.pairs))
 
 
 def _sweep(session: Session, view: GridView, work: Work, pace: "Pace") -> Batches:

@@ -1,5 +1,6 @@
 """What the widget has to know about the kernel it runs in. Nothing here needs a kernel to be there."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from IPython.core.getipython import get_ipython
@@ -22,3 +23,18 @@ def answer_where_asked(comm: Any) -> None:
     """
     if hasattr(comm, "_reply_subshell_for"):
         comm._reply_subshell_for = lambda _data, named: named  # noqa: SLF001  there is no public way
+
+
+@dataclass(frozen=True)
+class CellRun:
+    """One run of a cell: the id of the cell, which the notebook tells, and that of the message that ran it."""
+
+    cell: str
+    message: str
+
+
+def current_run() -> CellRun | None:
+    """The run of a cell that this code is part of; None outside of one, or where the notebook does not name its cells."""
+    parent = getattr(get_ipython(), "get_parent", dict)() or {}
+    header, cell = parent.get("header", {}), parent.get("metadata", {}).get("cellId")
+    return CellRun(cell, header["msg_id"]) if header.get("msg_type") == "execute_request" and isinstance(cell, str) else None

@@ -3,7 +3,6 @@
 page -> _handle_msg -> Desk -> Session (what is true) -> Worker (jobs, batch by batch) -> Session -> Publisher -> page
 """
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,14 @@ import traitlets
 from patchwidget.errors import PatchError
 
 from . import protocol, steer_under
+from .asker import About
 from .bench import Bench, Setting
+from .descriptors import label_of
 from .desk import Desk
 from .export import as_stored, write_html
 from .kernel import waits_for_cells
 from .live import STORED_BYTES, LiveWidget, bundled, check_options
 from .picture import Picture
-from .runner import worker_of
 from .script import code_of_view
 from .selection import as_cells
 from .session import Session
@@ -56,6 +56,7 @@ class PatchLab(LiveWidget):
 
     _esm = bundled("widget.js")
     _css = bundled("widget.css")
+    _methods = protocol.METHODS | steer_under.METHODS
 
     site = traitlets.Unicode()
     metric = traitlets.Any()
@@ -83,30 +84,18 @@ class PatchLab(LiveWidget):
         bench, setting = _bench(model, pair, site, metric, direction)
         session = Session(bench, setting, waits_for_cells(), self._post)
         session.teach = teach
-        self._worker = worker_of(bench.model)
-        super().__init__(**options)
+        super().__init__(bench.model, **options)
         session.name = str(self.model_id)
         self._picture = Picture(session.name)
         self.steering = SteerUnder(session.name)
         self._session = session
         self._follow()
-        self._desk = Desk(self, session, self._worker)
+        self._desk = Desk(self._asker, session, self._worker)
 
     @property
     def experiment(self) -> Any:
         """What is asked for the main grid: an `Experiment`, as in scripts."""
         return self._session.experiment if self._session else None
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Block until nothing is being measured, and the traits say so; begins the sweep if the lab has not been shown yet.
-
-        Returns False if something still is after `timeout` seconds.
-        """
-        self._begin()
-        started = time.monotonic()
-        if not self._worker.wait(self, timeout):
-            return False
-        return self._publisher is None or self._publisher.drain(None if timeout is None else max(0, started + timeout - time.monotonic()))
 
     def code(self) -> str:
         """The lines of Python that compute what the lab shows, again."""
@@ -161,6 +150,7 @@ class PatchLab(LiveWidget):
         name, value = change["name"], change["new"]
         if self._desk is None or value == self._told(name):
             return
+        self._asker.presence.ask()
         try:
             self._desk.set(name, value)
         except PatchError:
@@ -185,8 +175,18 @@ class PatchLab(LiveWidget):
 
     # ---- with the page
 
-    def _answer(self, content: Any, last: int) -> None:
-        message = protocol.parse(content, protocol.METHODS | steer_under.METHODS)
+    def _about(self) -> About:
+        session = self._session
+        if session is None:
+            return "", None
+        main = session.main
+        return label_of(session.bench, session.setting.pair), main.done / main.total if main.live else None
+
+    def _stop(self) -> None:
+        if self._session is not None:
+            self._session.stop()
+
+    def _answer(self, message: protocol.FromPage, last: int) -> None:
         if self._session is None or self._desk is None:
             return
         match message:

@@ -13,6 +13,8 @@ import numpy as np
 
 from patchwidget.errors import PatchError
 
+from .presence import Standing
+
 VERSION = 2
 
 Message = dict[str, Any]
@@ -48,6 +50,7 @@ METHODS: Methods = {
     "select": {"cells": _PATCHES},
     "pin": {"view?": _TEXT},
     "teach": {"on": _FLAG},
+    "stop": {"lab": _TEXT},
 }
 
 _WIRE_TYPES = {"f": np.dtype("<f4"), "u1": np.dtype("u1"), "u4": np.dtype("<u4")}
@@ -66,6 +69,15 @@ class Hello:
 
     page: str
     known: int | None = None
+    state: Standing | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """The page says how it stands, and wants nothing."""
+
+    page: str
+    state: Standing
 
 
 @dataclass(frozen=True)
@@ -84,13 +96,16 @@ class Cancel:
     id: str
 
 
+FromPage = Hello | Page | Request | Cancel
+
+
 def request_of(content: Any) -> str | None:
     """The id that a message from the page names, understood or not, so that it can be answered."""
     name = content.get("id") if isinstance(content, dict) else None
     return name if isinstance(name, str) else None
 
 
-def parse(content: Any, methods: Methods = METHODS) -> Hello | Request | Cancel:
+def parse(content: Any, methods: Methods = METHODS) -> FromPage:
     """The message in `content`; ProtocolError, in a sentence, where it is none."""
     if not isinstance(content, dict):
         raise ProtocolError(f"A message is a JSON object, but this came: {content!r}.")
@@ -102,13 +117,20 @@ def parse(content: Any, methods: Methods = METHODS) -> Hello | Request | Cancel:
     match content.get("type"):
         case "hello":
             known = content.get("known")
-            return Hello(str(content.get("page", "")), known if isinstance(known, int) else None)
+            return Hello(str(content.get("page", "")), known if isinstance(known, int) else None, _state(content))
+        case "page" if (state := _state(content)) is not None:
+            return Page(str(content.get("page", "")), state)
         case "cancel":
             return Cancel(_id(content))
         case "request":
             return _parse_request(content, methods)
         case other:
-            raise ProtocolError(f"A message has type hello, request or cancel, not {other!r}.")
+            raise ProtocolError(f"A message has type hello, page (with a state), request or cancel, not {other!r}.")
+
+
+def _state(content: Message) -> Standing | None:
+    state = content.get("state")
+    return Standing(state) if state in list(Standing) else None
 
 
 def _id(content: Message) -> str:
@@ -179,6 +201,11 @@ def selection(request: str | None, selected: Message) -> Message:
     return {"v": VERSION, "type": "selection", "id": request, "selection": selected}
 
 
+def queue(ahead: Message | None, request: str | None = None) -> Message:
+    """What is being measured waits for what another widget measures, or (None) for nothing."""
+    return {"v": VERSION, "type": "queue", "id": request, "ahead": ahead}
+
+
 def preview(request: str, prompts: Message) -> Message:
     """What typed prompts would be."""
     return {"v": VERSION, "type": "preview", "id": request, **prompts}
@@ -193,10 +220,14 @@ def progress(
     *,
     opened: Message | None = None,
     cells: Message | None = None,
+    recorded: int | None = None,
 ) -> Message:
-    """A view has been opened (`opened`: its descriptor), or some of its cells are known (`cells`: index, values, recovery, state)."""
+    """A view has been opened (`opened`: its descriptor), or some of its cells are known (`cells`: index, values, recovery, state), or both runs
+    of so many of its pairs are `recorded`.
+    """
     message = {"v": VERSION, "type": "progress", "id": request, "view": view, "done": done, "total": total, "seconds_left": seconds_left}
-    return message | ({"open": opened} if opened is not None else {}) | ({"cells": cells} if cells is not None else {})
+    more = {"open": opened, "cells": cells, "recorded": recorded}
+    return message | {name: value for name, value in more.items() if value is not None}
 
 
 def result(request: str | None, view: str, status: str, descriptor: Message | None) -> Message:

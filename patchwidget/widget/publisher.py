@@ -28,8 +28,8 @@ RATE, BURST = 500.0, 300.0
 class Publisher:
     """A queue and its thread.
 
-    Messages are numbered (`seq`) as they leave. Cells of a view, and news of the lab or the selection, go at most once in `interval` seconds;
-    everything else at once, in order. The final message of a view, or a snapshot, holds all that waiting cells say and replaces them.
+    Messages are numbered (`seq`) as they leave. Cells of a view, and news of the lab, the queue or the selection, go at most once in `interval`
+    seconds; everything else at once, in order. The final message of a view, or a snapshot, holds all that waiting cells say and replaces them.
     """
 
     def __init__(self, send: Callable[[protocol.Message], Any], interval: float = INTERVAL) -> None:
@@ -95,8 +95,8 @@ class Publisher:
         """What a message that goes at once makes of those that wait."""
         if message["type"] == "hello":
             self._paced.clear()
-        elif message["type"] == "lab":
-            self._paced.pop("lab", None)
+        elif message["type"] in {"lab", "queue"}:
+            self._paced.pop(message["type"], None)
         elif message.get("view") is not None:
             cells = self._paced.pop(message["view"], None)
             if cells is not None and message["type"] == "error":  # an error carries no cells: those already known go before it
@@ -152,4 +152,5 @@ def _paced_kind(message: protocol.Message) -> str | None:
     """Under what name a message waits for its time; None where it goes at once. A view's cells wait under the view's id."""
     if "cells" in message:
         return message["view"]
-    return message["type"] if message["type"] == "selection" or (message["type"] == "lab" and message["id"] is None) else None
+    newest_says_all = message["type"] == "selection" or (message["type"] in {"lab", "queue"} and message["id"] is None)
+    return message["type"] if newest_says_all else None

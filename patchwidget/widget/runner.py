@@ -2,6 +2,9 @@
 
 A job is a generator that yields between batches, where the model is as it was. So a click does not wait for a long sweep: the worker simply
 takes its next batch from the click's job, and goes on with the sweep when that is done.
+
+What goes first: the work of owners whom somebody looks at; of that, what is quickest to answer; of that, the work of the owner who was asked
+last; and of one owner's, what came first.
 """
 
 import atexit
@@ -12,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from .asker import Asker
+
 logger = logging.getLogger("patchwidget")
 
 
@@ -21,17 +26,23 @@ class Job:
 
     Attributes:
         owner: who asked for it.
-        rank: urgency; the lowest goes first, and among equals the one that came first.
+        rank: the lowest goes first.
         batches: the work; it is always closed, in the worker's thread.
         wanted: asked before each batch; the job ends where it says no.
         failed: told the error that ended the job.
     """
 
-    owner: object
+    owner: Asker
     rank: int
     batches: Generator[None, None, None]
     wanted: Callable[[], bool]
     failed: Callable[[BaseException], None]
+
+    @property
+    def urgency(self) -> tuple[bool, int, int, int]:
+        """The lowest goes first; what is not wanted any more is cleared away before all else."""
+        presence = self.owner.presence
+        return self.wanted(), presence.standing.rank, self.rank, -presence.asked
 
     def step(self) -> bool:
         """Do one batch; False when the job is over."""
@@ -70,7 +81,7 @@ class Worker:
                 self._thread = threading.Thread(target=self._run, name="patchwidget-worker", daemon=True)
                 self._thread.start()
 
-    def wait(self, owner: object, timeout: float | None = None) -> bool:
+    def wait(self, owner: Asker, timeout: float | None = None) -> bool:
         """Wait until no job of this owner is left; False if some are after `timeout` seconds.
 
         Raises RuntimeError in the worker's own thread, which would wait for itself.
@@ -78,7 +89,14 @@ class Worker:
         if threading.current_thread() is self._thread:
             raise RuntimeError("A job can't wait for the jobs to be done: call wait() from another thread.")
         with self._changed:
-            return self._changed.wait_for(lambda: all(job.owner is not owner for job in self._jobs), timeout)
+            return self._changed.wait_for(lambda: owner not in self._owners(), timeout)
+
+    def stop(self, name: str) -> None:
+        """Stop what the owner of that name has under way; nothing happens where there is none."""
+        with self._changed:
+            named = [owner for owner in self._owners() if owner.name == name]
+        for owner in named:
+            owner.stop()
 
     def halt(self, timeout: float) -> None:
         """Stop after the batch under way, and take nothing more."""
@@ -90,17 +108,36 @@ class Worker:
 
     def _run(self) -> None:
         while (job := self._most_urgent()) is not None:
+            if job.wanted():
+                self._tell_who_waits(job.owner)
             if not job.step():
-                with self._changed:
-                    self._jobs.remove(job)
-                    self._changed.notify_all()
+                self._remove(job)
 
     def _most_urgent(self) -> Job | None:
         with self._changed:
             if not self._jobs or self._halted:
                 self._thread = None
                 return None
-            return min(self._jobs, key=lambda job: (job.wanted(), job.rank))  # what is unwanted is cleared away first
+            return min(self._jobs, key=lambda job: job.urgency)
+
+    def _tell_who_waits(self, first: Asker) -> None:
+        with self._changed:
+            owners = self._owners()
+        for owner in owners:
+            owner.wait_for(None if owner is first else first)
+
+    def _remove(self, job: Job) -> None:
+        with self._changed:
+            self._jobs.remove(job)
+            over = job.owner not in self._owners()
+        if over:
+            job.owner.wait_for(None)
+        with self._changed:
+            self._changed.notify_all()
+
+    def _owners(self) -> list[Asker]:
+        """Each once, in the order in which their oldest jobs came."""
+        return list({id(job.owner): job.owner for job in self._jobs}.values())
 
 
 _workers: WeakKeyDictionary[Any, Worker] = WeakKeyDictionary()

@@ -104,13 +104,18 @@ class Session(Findings):
             if name == self.selection.request:
                 self._end_selection("cancelled")
 
+    def stop(self) -> None:
+        """Want nothing more of what is being measured; what is done is kept."""
+        with self._lock:
+            self._end_selection("cancelled")
+            for view in self._tree:
+                self._finish(view, "cancelled")
+
     def close(self) -> None:
         """Want nothing more, and say nothing more."""
         with self._lock:
             self.post = lambda _: None
-            self._end_selection("cancelled")
-            for view in self._tree:
-                self._finish(view, "cancelled")
+            self.stop()
 
     # ---- private
 

@@ -3,7 +3,6 @@
 page -> LiveWidget -> SteerSession (what is true) -> Worker (jobs, step by step) -> SteerSession -> Publisher -> page
 """
 
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -19,11 +18,12 @@ from patchwidget.experiments.steering.steer import Steer
 from patchwidget.experiments.steering.vector import SteeringVector
 
 from . import protocol, steer_jobs, steer_messages
-from .descriptors import describe_error
+from .asker import About
+from .descriptors import describe_error, one_line
 from .export import as_stored, write_html
 from .kernel import waits_for_cells
 from .live import STORED_BYTES, LiveWidget, bundled, check_options
-from .runner import Job, worker_of
+from .runner import Job
 from .steer_code import code_of_vector
 from .steer_rows import Source
 from .steer_session import SteerSession
@@ -52,6 +52,7 @@ class SteerLab(LiveWidget):
 
     _esm = bundled("steer.js")
     _css = bundled("steer.css")
+    _methods = steer_messages.METHODS
 
     _session: SteerSession | None = None
     _begun = False
@@ -75,9 +76,8 @@ class SteerLab(LiveWidget):
             steer = one if isinstance(one, Steer) else None
             source = _source(model, name, steer.vector if steer else SteeringVector.of(one))
             session.add(None, session.add_source(source), steer)
-        super().__init__(**options)
+        super().__init__(model, **options)
         session.name = str(self.model_id)
-        self._worker = worker_of(model)
         self._session = session
 
     @classmethod
@@ -95,6 +95,7 @@ class SteerLab(LiveWidget):
         """One more row, of the vector at a cell; returns at once. What can't be is told on the page."""
         assert self._session is not None  # noqa: S101  for the type checker
         self._begun = True
+        self._asker.presence.ask()
         batches = steer_jobs.take_cell(self._session, experiment, layer, pos, site, self._work)
         self._submit(steer_jobs.MAKE, batches, partial(self._failed, None))
 
@@ -102,14 +103,6 @@ class SteerLab(LiveWidget):
     def steers(self) -> list[Steer]:
         """What is applied now."""
         return self._session.steers if self._session else []
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Block until ladders and texts are there; False if they are not after `timeout` seconds."""
-        self._begin()
-        started = time.monotonic()
-        if not self._worker.wait(self, timeout):
-            return False
-        return self._publisher is None or self._publisher.drain(None if timeout is None else max(0, started + timeout - time.monotonic()))
 
     def code(self) -> str:
         """The lines of Python that do what the panel shows."""
@@ -141,8 +134,14 @@ class SteerLab(LiveWidget):
             self._begun = True
             self._work()
 
-    def _answer(self, content: Any, last: int) -> None:
-        message = protocol.parse(content, steer_messages.METHODS)
+    def _about(self) -> About:
+        return (one_line(self._session.prompt), None) if self._session else ("", None)
+
+    def _stop(self) -> None:
+        if self._session is not None:
+            self._session.stop()
+
+    def _answer(self, message: protocol.FromPage, last: int) -> None:
         session = self._session
         if session is None:
             return
@@ -169,7 +168,7 @@ class SteerLab(LiveWidget):
 
     def _submit(self, rank: int, batches: steer_jobs.Batches, failed: Any) -> None:
         session = self._session
-        self._worker.submit(Job(self, rank, batches, wanted=lambda: session is not None and not session.closed, failed=failed))
+        self._worker.submit(Job(self._asker, rank, batches, wanted=lambda: session is not None and not session.closed, failed=failed))
 
     def _failed(self, request: str | None, error: BaseException) -> None:
         self._post(describe_error(error, request))

@@ -19,6 +19,7 @@ METHODS: Methods = {
     "remove": {"row": _TEXT},
     "make": {"positive": _TEXT, "negative": _TEXT, "method": _TEXT, "layer": _NUMBER},
     "write": {},
+    "stop": {"lab": _TEXT},
 }
 
 

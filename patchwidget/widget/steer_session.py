@@ -51,7 +51,7 @@ class SteerSession:
         self.texts = Texts(self._lock, self.post)
         self._round = 0
         self._failed: set[str] = set()
-        self._closed = False
+        self._stopped = self._closed = False
 
     # ---- what is asked
 
@@ -105,6 +105,12 @@ class SteerSession:
             self._round += 1
             self._changed(request)
 
+    def stop(self) -> None:
+        """Want nothing more until something changes; what there is stays."""
+        with self._lock:
+            self._stopped = True
+            self.texts.stop()
+
     def close(self) -> None:
         """Want nothing more, and say nothing more."""
         with self._lock:
@@ -124,6 +130,11 @@ class SteerSession:
     @property
     def settings(self) -> Settings:
         return self._settings
+
+    @property
+    def prompt(self) -> str:
+        """As the model reads it."""
+        return "".join(self.model.token_text(token) for token in self._settings.tokens)
 
     @property
     def steers(self) -> list[Steer]:
@@ -166,7 +177,7 @@ class SteerSession:
     def wanted_ladder(self) -> Wanted | None:
         """The ladder to be computed next, that of the row at hand first; None where all are known."""
         with self._lock:
-            applied = [row for row in self._rows.values() if row.on]
+            applied = [row for row in self._rows.values() if row.on and not self._stopped]
             for row in sorted(applied, key=lambda row: row.id != self._current):
                 key = self._ladder_key(row)
                 steers = [one.steer() for one in applied]
@@ -202,7 +213,7 @@ class SteerSession:
     def wanted_texts(self) -> list[tuple[str, str, list[Steer], Settings]]:
         """Texts that are not written: (side, key, steers, settings). The unsteered one is the steered one too where nothing is applied."""
         with self._lock:
-            sides = [("base", []), ("steered", self.steers)] if not self._closed else []
+            sides = [("base", []), ("steered", self.steers)] if not (self._stopped or self._closed) else []
             return [
                 (side, self._text_key(side), steers, self._settings)
                 for side, steers in sides
@@ -223,6 +234,7 @@ class SteerSession:
 
     def _changed(self, request: str | None) -> None:
         self._failed.clear()
+        self._stopped = False
         self.texts.forget_stopped()
         self.post(steer_messages.panel(self._about(), request))
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from patchwidget.errors import MetricError, PatchError, PromptError
 from patchwidget.experiments.prompts import PromptPair, tokenize_pair, tokenize_prompt
@@ -13,6 +14,14 @@ from .descriptors import describe_pair
 from .protocol import Message
 
 TOP_TOKENS = 10
+
+HARDLY = 0.1
+"""A token is hardly expected where its probability is less than this share of the likeliest one's."""
+
+Choice = tuple[str, float, int]
+"""A token: its text, probability and id."""
+
+_RUNS = {"answer": "clean", "distractor": "corrupted"}
 
 
 class FieldError(PatchError):
@@ -41,14 +50,15 @@ class TypedPair:
         unequal = len({len(ids) for ids in self._ids.values() if ids}) > 1
         self.pair = PromptPair(clean, corrupted, _given(answer), _given(distractor), align="diff" if unequal else None)
         self._tokens: Any = None
+        self._answers: dict[str, tuple[int, ...]] = {}
         if not self.problems:
             bare = replace(self.pair, answer=None, distractor=None)
             self._tokens = self._try("corrupted", lambda: tokenize_pair(model, bare))
         if self._tokens is not None:
-            self._try("answer", lambda: tokenize_pair(model, replace(self.pair, distractor=None)))
+            self._answers["answer"] = self._try("answer", lambda: tokenize_pair(model, replace(self.pair, distractor=None)).answers)
             alone = replace(self.pair, answer=None)
             whole = self.pair if not self.problems else alone
-            self._try("distractor", lambda: tokenize_pair(model, whole))
+            self._answers["distractor"] = self._try("distractor", lambda: tokenize_pair(model, whole).distractors)
 
     def check(self, measure: Callable[[PromptPair], Any]) -> PromptPair:
         """The pair, if it can be used; `measure` tries to make an experiment of it.
@@ -66,10 +76,12 @@ class TypedPair:
         """For the page: first without, then with the model's own likeliest tokens, which takes a forward."""
         if not self.problems:
             self._try_measure(measure)
-        told = self._describe_tokens() | {"top": None, "problems": [_describe(problem) for problem in self.problems]}
+        told = self._describe_tokens() | {"top": None, "likelier": None, "problems": [_describe(problem) for problem in self.problems]}
         yield told
         if any(self._ids.values()):
-            yield told | {"top": {name: self._top(ids) if ids else [] for name, ids in self._ids.items()}}
+            expected = {name: self._expect(ids) for name, ids in self._ids.items() if ids}
+            top = {name: self._top(expected[name]) if name in expected else [] for name in self._ids}
+            yield told | {"top": top, "likelier": self._likelier(expected, top)}
 
     def _try(self, field: str, attempt: Callable[[], Any]) -> Any:
         try:
@@ -96,11 +108,30 @@ class TypedPair:
         note = f"The prompts have {lengths[0]} and {lengths[1]} tokens: nothing is patched where no token corresponds."
         return {**texts, "columns": told["columns"], "differs": told["differs"], "note": note if lengths[0] != lengths[1] else None}
 
-    def _top(self, ids: list[int]) -> list[tuple[str, float, int]]:
+    def _expect(self, ids: list[int]) -> Tensor:
+        """The probability of each next token."""
         with torch.no_grad(), self.model.lock:
-            logits = self.model.logits_at(self.model.inputs(ids), (len(ids) - 1,))[0, 0]
-        best = logits.softmax(-1).topk(min(TOP_TOKENS, len(logits)))
+            return self.model.logits_at(self.model.inputs(ids), (len(ids) - 1,))[0, 0].softmax(-1)
+
+    def _top(self, expected: Tensor) -> list[Choice]:
+        best = expected.topk(min(TOP_TOKENS, len(expected)))
         return [(self.model.token_text(int(i)), float(p), int(i)) for i, p in zip(best.indices, best.values, strict=True)]
+
+    def _likelier(self, expected: dict[str, Tensor], top: dict[str, list[Choice]]) -> Message | None:
+        """What to take in place of an answer or distractor that the model hardly expects, as one that is left from other prompts; else None."""
+        given = {role: ids for role, ids in self._answers.items() if ids and _RUNS[role] in expected}
+        unlikely = {
+            role: top[_RUNS[role]][0]
+            for role, ids in given.items()
+            if expected[_RUNS[role]][list(ids)].max() < HARDLY * top[_RUNS[role]][0][1]
+        }
+        if not unlikely:
+            return None
+        words = " or ".join(repr(self.model.token_text(given[role][0])) for role in unlikely)
+        then = [unlikely[role][2] if role in unlikely else ids[0] for role, ids in given.items()]
+        offered = unlikely if len(set(then)) == len(then) else {}
+        text = f"After these prompts the model hardly expects {words}."
+        return {"text": text, "answer": offered.get("answer"), "distractor": offered.get("distractor")}
 
 
 def _given(answer: str | int | None) -> str | int | None:

@@ -134,6 +134,7 @@ class GridView(View):
     Attributes:
         patch: the coordinates that all cells share; None where cells are not patches.
         pairs: how many prompt pairs it is the mean of; None where it is of one.
+        recorded: of how many of these both runs have been recorded: no cell is known before all are. None before that begins.
         work: what fills it.
         result: the latest PatchResult that filled it, if one alone does; with an axis `pair` where it is of several.
         significant: uint8, which cells are not by chance; None where that can't be told, or holds for none.
@@ -144,6 +145,7 @@ class GridView(View):
     cols: Axis
     patch: Message | None
     pairs: int | None = None
+    recorded: int | None = None
     work: Sequence[Work] = ()
     marked: Message | None = None
     result: Any = None
@@ -233,6 +235,7 @@ class GridView(View):
             "patch": self.patch,
             "marked": self.marked,
             "pairs": self.pairs,
+            "recorded": self.recorded,
             "outlined": self.outlined,
             "done": self.done,
             "total": self.total,

@@ -29,7 +29,7 @@ def open_lab(monkeypatch):
     for lab in labs:
         worker = lab._worker
         lab.close()
-        assert worker.wait(lab, timeout=20.0)
+        assert worker.wait(lab._asker, timeout=20.0)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ def test_the_sweep_begins_when_the_lab_is_shown(open_lab):
     ran = []
     experiment.before_batch = ran.append
     lab, _ = open_lab(experiment)
-    assert lab._worker.wait(lab, timeout=20.0)
+    assert lab._worker.wait(lab._asker, timeout=20.0)
     assert ran == []
     assert lab.status == "queued"
     data, _ = lab._repr_mimebundle_()
@@ -148,7 +148,7 @@ def test_after_close_nothing_runs_and_nothing_is_sent(open_lab):
     lab.close()
     sent = len(page.comm.sent)
     gate.open()
-    assert lab._worker.wait(lab, timeout=20.0)
+    assert lab._worker.wait(lab._asker, timeout=20.0)
     assert lab.status == "closed"
     assert experiment.closed == ["resid_pre"]
     assert gate.entries.count("resid_pre") == 1

@@ -9,8 +9,8 @@ import pytest
 import patchwidget as pw
 from patchwidget.widget import jobs, protocol
 from patchwidget.widget.bench import EVERY, Bench, Setting
-from patchwidget.widget.descriptors import describe_error
-from patchwidget.widget.protocol import METHODS, Cancel, Hello, ProtocolError, Request
+from patchwidget.widget.descriptors import describe_error, label_of
+from patchwidget.widget.protocol import METHODS, Cancel, Hello, Page, ProtocolError, Request
 from patchwidget.widget.session import Session
 from patchwidget.widget.typed import FieldError, TypedPair
 
@@ -26,8 +26,10 @@ EXAMPLES = json.loads((Path(__file__).parents[1] / "protocol" / "messages.json")
 def test_examples_from_the_page_are_understood(name):
     example = EXAMPLES["from_page"][name]
     match protocol.parse(example):
-        case Hello(page, known):
-            assert (page, known) == (example["page"], example.get("known"))
+        case Hello(page, known, state):
+            assert (page, known, state) == (example["page"], example.get("known"), example.get("state"))
+        case Page(page, state):
+            assert (page, state) == (example["page"], example["state"])
         case Cancel(request):
             assert request == example["id"]
         case Request(request, method, params):
@@ -51,6 +53,7 @@ def test_unknown_fields_are_ignored():
         ({"v": 1, "type": "hello"}, "version 1", None),
         ({"v": 1, "type": "cancel", "id": "p-1"}, "version 1", "p-1"),
         ({"v": 2, "type": "dance"}, "'dance'", None),
+        ({"v": 2, "type": "page", "page": "p", "state": "asleep"}, "page (with a state)", None),
         ({"v": 2, "type": "cancel"}, "`id`", None),
         ({"v": 2, "type": "cancel", "id": 7}, "`id`", None),
         ({"v": 2, "type": "request", "method": "sweep"}, "`id`", None),
@@ -123,6 +126,7 @@ def told(small):
     with pytest.raises(FieldError) as refused:
         TypedPair(bench.model, **fields).check(lambda pair: None)
     keep(describe_error(refused.value, "p-4"))
+    keep(protocol.queue({"lab": "2e1d", "name": label_of(bench, 0), "percent": 37}))
     return told
 
 
@@ -147,7 +151,7 @@ def same_shape(one, other, where=""):
 VIEWS = ["grid set", "grid heads", "grid parts", "grid neurons", "attention attention"]
 
 
-@pytest.mark.parametrize("kind", ["hello", "lab", "progress", "result", "preview", "selection", "error", *VIEWS])
+@pytest.mark.parametrize("kind", ["hello", "lab", "progress", "result", "preview", "selection", "queue", "error", *VIEWS])
 def test_messages_to_the_page_are_like_the_examples(told, kind):
     examples = [example["json"] for example in EXAMPLES["from_kernel"].values()]
     if kind in VIEWS:

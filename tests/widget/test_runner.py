@@ -4,14 +4,21 @@ import gc
 import threading
 import weakref
 
+from patchwidget.widget.asker import Asker
 from patchwidget.widget.runner import Job, Worker, worker_of
 from tests.widget.fakes import FakeModel
+
+
+def asker(told=None, clock=lambda: 0.0):
+    """Somebody who has work done; what is ahead is written into `told`."""
+    return Asker(lambda: ("a prompt", 0.375), lambda: None, lambda ahead, request: told.append(ahead) if told is not None else None, clock)
 
 
 class Diary:
     """Jobs that write down each batch; the first one holds the worker until `go` is set."""
 
     def __init__(self):
+        self.owner, self.gatekeeper = asker(), asker()
         self.worker, self.go, self.entries, self.errors, self.dropped = Worker(), threading.Event(), [], [], set()
 
     def job(self, name, batches=2, rank=0, owner=None, action=None):
@@ -25,16 +32,16 @@ class Diary:
             finally:
                 self.entries.append(f"{name} closed")
 
-        return Job(owner or self, rank, work(), wanted=lambda: name not in self.dropped, failed=self.errors.append)
+        return Job(owner or self.owner, rank, work(), wanted=lambda: name not in self.dropped, failed=self.errors.append)
 
     def submit(self, *jobs):
         """All at once: the worker sees none before the last is there."""
-        self.worker.submit(self.job("gate", batches=1, rank=-1, owner="gate", action=lambda: self.go.wait(20)))
+        self.worker.submit(self.job("gate", batches=1, rank=-1, owner=self.gatekeeper, action=lambda: self.go.wait(20)))
         for job in jobs:
             self.worker.submit(job)
         self.go.set()
-        assert self.worker.wait(self, timeout=20.0)
-        assert self.worker.wait("gate", timeout=20.0)
+        assert self.worker.wait(self.owner, timeout=20.0)
+        assert self.worker.wait(self.gatekeeper, timeout=20.0)
         return [entry for entry in self.entries if not entry.startswith("gate")]
 
 
@@ -49,7 +56,7 @@ def test_an_urgent_job_goes_between_two_batches_of_another():
     urgent = diary.job("click", rank=1)
     sweep = diary.job("sweep", batches=3, rank=2, action=lambda: diary.entries == ["sweep0"] and diary.worker.submit(urgent))
     diary.worker.submit(sweep)
-    assert diary.worker.wait(diary, timeout=20.0)
+    assert diary.worker.wait(diary.owner, timeout=20.0)
     assert diary.entries == ["sweep0", "sweep1", "click0", "click1", "click closed", "sweep2", "sweep closed"]
 
 
@@ -106,17 +113,17 @@ def test_an_error_that_can_not_be_told_is_logged(caplog):
 
 def test_waiting_is_for_one_owner_and_has_an_end():
     diary = Diary()
-    blocked = threading.Event()
-    diary.worker.submit(diary.job("a", batches=1, owner="other", action=lambda: blocked.wait(20)))
-    assert diary.worker.wait(diary, timeout=0.0)
-    assert not diary.worker.wait("other", timeout=0.01)
+    other, blocked = asker(), threading.Event()
+    diary.worker.submit(diary.job("a", batches=1, owner=other, action=lambda: blocked.wait(20)))
+    assert diary.worker.wait(diary.owner, timeout=0.0)
+    assert not diary.worker.wait(other, timeout=0.01)
     blocked.set()
-    assert diary.worker.wait("other", timeout=20.0)
+    assert diary.worker.wait(other, timeout=20.0)
 
 
 def test_waiting_inside_a_job_is_an_error_and_no_deadlock():
     diary = Diary()
-    diary.submit(diary.job("a", action=lambda: diary.worker.wait(diary)))
+    diary.submit(diary.job("a", action=lambda: diary.worker.wait(diary.owner)))
     assert [type(error) for error in diary.errors] == [RuntimeError]
 
 

@@ -99,7 +99,7 @@ def test_set_before_it_is_shown_it_only_begins_there(open_lab):
     ran = []
     lab, page = open_lab(FakeExperiment(before_batch=ran.append))
     lab.site = "mlp_out"
-    assert lab._worker.wait(lab, timeout=20.0)
+    assert lab._worker.wait(lab._asker, timeout=20.0)
     assert ran == []
     page.hello()
     lab.wait(timeout=20.0)

@@ -48,7 +48,7 @@ def open_panel(open_lab):
     yield make
     for panel in panels:
         panel.close()
-        assert panel._worker.wait(panel, timeout=20.0)
+        assert panel._worker.wait(panel._asker, timeout=20.0)
 
 
 class SteerPage(Page):
@@ -537,8 +537,8 @@ def test_steering_from_a_cell_of_a_lab(open_lab, small, monkeypatch):
     assert shown == [{"transient": {"display_id": f"{lab.model_id}-steering"}, "update": True}]
     worker = panel._worker
     lab.close()
-    assert worker.wait(panel, timeout=20.0)
-    assert worker.wait(lab, timeout=20.0)
+    assert worker.wait(panel._asker, timeout=20.0)
+    assert worker.wait(lab._asker, timeout=20.0)
 
 
 def test_a_model_that_does_not_generate_says_why(open_lab):

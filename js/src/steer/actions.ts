@@ -20,6 +20,8 @@ export interface Actions {
   make(fields: { positive: string; negative: string; method: string; layer: number }): void;
   write(): void;
   stop(): void;
+  /** Ends what another lab measures. */
+  stopOther(lab: string): void;
   /** Something was entered that can't be: nothing is sent. Null takes the sentence away. */
   wrong(field: string, message: string | null): void;
 }
@@ -45,6 +47,7 @@ export function makeActions(holder: Holder, port: () => Port | null): Actions {
     remove: (row) => request("remove", { row }),
     make: (fields) => request("make", fields),
     write: () => request("write", {}),
+    stopOther: (lab) => request("stop", { lab }),
     stop: () => {
       if (isWriting(holder.state)) port()?.cancel("text");
     },

@@ -3,6 +3,7 @@ import type { Initialize, Render } from "@anywidget/types";
 import type { Connection } from "../connection";
 import { connect } from "../host";
 import { Store } from "../store";
+import { Views } from "../views";
 import { makeActions } from "./actions";
 import type { FromKernel } from "./protocol";
 import { initialState, type SteerState, steerTalk } from "./state";
@@ -11,15 +12,17 @@ import { mountPanel } from "./view/app";
 // A function, because hosts may share the module between widgets: nothing may live at module level.
 export default function steerLab() {
   const store = new Store<SteerState>(initialState);
+  const views = new Views();
   let connection: Connection<SteerState, FromKernel> | null = null;
 
   const initialize: Initialize = ({ model, signal }) => {
-    connection = connect(model, store, steerTalk, signal);
+    connection = connect(model, store, steerTalk, views, signal);
   };
 
   const render: Render = ({ el, signal }) => {
     const life = new AbortController();
     signal.addEventListener("abort", () => life.abort(), { once: true });
+    views.add(life.signal);
     mountPanel(
       el,
       store,

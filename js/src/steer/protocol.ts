@@ -1,6 +1,6 @@
 /** Messages of the steering panel as they travel, typed and checked.  The contract is patchwidget/widget/steer_protocol.md. */
 import { readArray } from "../buffers";
-
+import { queue } from "../protocol";
 import { array, boolean, count, nullable, number, object, oneOf, optional, type Read, string, variant } from "../shape";
 import { checkVersion } from "../version";
 
@@ -71,6 +71,7 @@ const message = variant("type", {
   panel: object({ seq: count, id: text, panel }),
   ladder: object({ seq: count, ladder }),
   text: object({ seq: count, start: count, ...textFields }),
+  queue,
   error: object({ seq: count, id: text, message: string, hint: text, field: text }),
 });
 
@@ -98,6 +99,7 @@ export type FromKernel =
   | (Omit<Of<"ladder">, "ladder"> & { ladder: Ladder })
   | Of<"panel">
   | Of<"text">
+  | Of<"queue">
   | Of<"error">;
 
 /** Throws ProtocolError with a sentence when the message is not as agreed. */

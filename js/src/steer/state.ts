@@ -1,12 +1,14 @@
 /** What the page knows of a steering panel, and how each message changes it.  Pure functions. */
 import type { Talk } from "../connection";
-import type { Question } from "../protocol";
+import type { Ahead, Question } from "../protocol";
 import type { Problem } from "../state";
 import { type FromKernel, type Ladder, type Panel, parseMessage, type Row, type Side, type Written } from "./protocol";
 
 export interface SteerState {
   link: "connecting" | "live" | "lost" | "stored";
   silent: boolean;
+  /** Whose work goes before this panel's. */
+  ahead: Ahead;
   panel: Panel | null;
   ladders: Readonly<Record<string, Ladder>>;
   texts: Readonly<Partial<Record<Side, Written>>>;
@@ -20,6 +22,7 @@ export interface SteerState {
 export const initialState: SteerState = {
   link: "connecting",
   silent: false,
+  ahead: null,
   panel: null,
   ladders: {},
   texts: {},
@@ -38,6 +41,7 @@ export function received(state: SteerState, message: FromKernel): SteerState {
       return {
         ...state,
         link: message.panel.live ? "live" : "stored",
+        ahead: null,
         panel: message.panel,
         ladders: Object.fromEntries(message.ladders.map((ladder) => [ladder.row, ladder])),
         texts: Object.fromEntries(message.texts.map((text) => [text.side, text])),
@@ -50,6 +54,8 @@ export function received(state: SteerState, message: FromKernel): SteerState {
       return { ...state, ladders: { ...state.ladders, [message.ladder.row]: message.ladder } };
     case "text":
       return { ...state, texts: { ...state.texts, [message.side]: written(state.texts[message.side], message) } };
+    case "queue":
+      return over({ ...state, ahead: message.ahead }, message.id);
     case "error": {
       const problem = { message: message.message, hint: message.hint ?? "" };
       const next = over(state, message.id);
@@ -73,7 +79,13 @@ function over(state: SteerState, id: string | null): SteerState {
   return { ...state, open };
 }
 
-export const steerTalk: Talk<SteerState, FromKernel> = { parse: parseMessage, received, asked };
+/** Whether a ladder or a text is still to come. */
+function working(state: SteerState): boolean {
+  const ladders = state.panel?.rows.some(({ id, ladder }) => ladder !== null && state.ladders[id]?.key !== ladder);
+  return state.ahead !== null || ladders === true || isWriting(state) || Object.keys(state.open).length > 0;
+}
+
+export const steerTalk: Talk<SteerState, FromKernel> = { parse: parseMessage, received, asked, working };
 
 // ---- what follows from it
 

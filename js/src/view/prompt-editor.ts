@@ -1,6 +1,7 @@
 /** Both prompts, the answer and the distractor, as they are typed. */
 import type { Baselines, FieldProblem, Lab, Preview, Prompts } from "../protocol";
 import { h, hear, setText } from "./dom";
+import { createLikelier } from "./likelier";
 import { createTokenField } from "./token-field";
 import { createTopTokens, type TopChoice } from "./top-tokens";
 
@@ -9,13 +10,14 @@ export interface EditorActions {
   apply(prompts: Prompts): void;
   close(): void;
 }
-export type FieldName = "clean" | "corrupted" | "answer" | "distractor";
+type TokenName = "answer" | "distractor";
+export type FieldName = "clean" | "corrupted" | TokenName;
 
 /** Tokens are asked for once typing has paused for this long. */
 const PAUSE_MS = 250;
 const names: FieldName[] = ["clean", "corrupted", "answer", "distractor"];
 
-const isToken = (name: FieldName): name is "answer" | "distractor" => name === "answer" || name === "distractor";
+const isToken = (name: FieldName): name is TokenName => name === "answer" || name === "distractor";
 
 function each<T>(make: (name: FieldName) => T): Record<FieldName, T> {
   return Object.fromEntries(names.map((name) => [name, make(name)])) as Record<FieldName, T>;
@@ -39,12 +41,14 @@ export function createPromptEditor(actions: EditorActions, signal: AbortSignal) 
   ];
   const note = h("p", "pw-field-errors pw-small-text pw-muted");
   const cost = h("span", { class: "pw-status", pw: "cost" });
+  const likelier = createLikelier((name, choice) => take(name, choice), signal);
   const element = h(
     "div",
     { class: "pw-editor", role: "group", label: "edit the prompts", hidden: true },
     ...line("clean", "answer"),
     ...line("corrupted", "distractor"),
     note,
+    likelier.element,
     top.element,
     h("div", "pw-editor-end", cost, close, apply),
   );
@@ -52,10 +56,10 @@ export function createPromptEditor(actions: EditorActions, signal: AbortSignal) 
   /** Token ids of texts chosen from the list, by field: a text may be cut otherwise when it is typed. */
   const chosen = new Map<string, number>();
   let timer: ReturnType<typeof setTimeout> | undefined;
-  let role: "answer" | "distractor" | null = null;
+  let role: TokenName | null = null;
 
   const typed = (): Prompts => {
-    const token = (name: "answer" | "distractor") => {
+    const token = (name: TokenName) => {
       const text = fields[name].input.value;
       return text === "" ? {} : { [name]: chosen.get(`${name} ${text}`) ?? text };
     };
@@ -66,12 +70,14 @@ export function createPromptEditor(actions: EditorActions, signal: AbortSignal) 
     clearTimeout(timer);
     actions.preview(typed());
   };
-  function choose(run: "clean" | "corrupted", { text, id }: TopChoice): void {
-    const name = role ?? (run === "clean" ? "answer" : "distractor");
+  function take(name: TokenName, { text, id }: { text: string; id: number | null }): void {
     fields[name].input.value = text;
     fields[name].input.dispatchEvent(new Event("input"));
     if (id !== null) chosen.set(`${name} ${text}`, id);
     fields[name].input.focus();
+  }
+  function choose(run: "clean" | "corrupted", choice: TopChoice): void {
+    take(role ?? (run === "clean" ? "answer" : "distractor"), choice);
   }
   const measure = () => {
     clearTimeout(timer);
@@ -144,6 +150,7 @@ export function createPromptEditor(actions: EditorActions, signal: AbortSignal) 
       }
       setText(note, preview?.note ?? "");
       setText(cost, price);
+      likelier.show(preview?.likelier ?? null);
       top.show(preview?.top ?? null, baselines);
       for (const name of names) {
         const problem = problems.find(({ field }) => field === name);

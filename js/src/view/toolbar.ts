@@ -3,17 +3,22 @@ import type { Actions } from "../actions";
 import type { GridView } from "../messages";
 import type { LabState } from "../state";
 import { shownAt } from "../tree";
-import { busy, progressText } from "../wording";
+import { busy, isRecording, progressText } from "../wording";
 import { h, hear, setText, toggle } from "./dom";
+import { createQueue } from "./queue";
 import { createSelect, type SelectItem } from "./select";
 
-export function createToolbar(actions: Pick<Actions, "set" | "sweep" | "cancel" | "teach">, signal: AbortSignal) {
+export function createToolbar(
+  actions: Pick<Actions, "set" | "sweep" | "cancel" | "teach" | "stopOther">,
+  signal: AbortSignal,
+) {
   const pairs = createSelect("pairs", "pair", (value) => actions.set({ pair: Number(value) }), signal);
   const site = createSelect("site", "site", (value) => actions.set({ site: value }), signal);
   const metric = createSelect("metric", "metric", (value) => actions.set({ metric: value }), signal);
   const direction = createSelect("direction", "direction", (value) => actions.set({ direction: value }), signal);
   const { progress, showBar } = createBar("progress", "cells measured");
   const status = h("span", { class: "pw-status", pw: "status" });
+  const queue = createQueue(actions.stopOther, signal);
   const button = (name: string, text: string, title: string) => h("button", { pw: name, title }, text);
   const teach = button("teach", "Predict first", "hide the values until a cell has been marked");
   teach.classList.add("pw-quiet");
@@ -23,7 +28,7 @@ export function createToolbar(actions: Pick<Actions, "set" | "sweep" | "cancel" 
     "div",
     "pw-toolbar",
     h("div", "pw-menus", pairs.element, site.element, metric.element, direction.element),
-    h("div", "pw-run", progress, status, teach, h("span", "pw-one", run, cancel)),
+    h("div", "pw-run", progress, status, queue.element, teach, h("span", "pw-one", run, cancel)),
   );
 
   let main: GridView | null = null;
@@ -55,8 +60,11 @@ export function createToolbar(actions: Pick<Actions, "set" | "sweep" | "cancel" 
       }
       for (const menu of [pairs, site, metric, direction]) menu.enable(link !== "connecting");
       setText(status, progressText(state, "main"));
+      queue.show(state.ahead);
+      toggle(status, state.ahead === null);
       const isBusy = busy(state, "main") && link !== "stored";
-      showBar(main?.done ?? 0, main?.total ?? 0, isBusy);
+      if (main && isRecording(main)) showBar(main.recorded ?? 0, main.pairs ?? 0, isBusy);
+      else showBar(main?.done ?? 0, main?.total ?? 0, isBusy);
       const hadFocus = (isBusy ? run : cancel).matches(":focus");
       toggle(run, !isBusy && link !== "stored");
       toggle(cancel, isBusy);

@@ -4,6 +4,7 @@ import { Store } from "../../store";
 import { h, setText, toggle } from "../../view/dom";
 import { eachFrame } from "../../view/frame";
 import { createProblem } from "../../view/problem";
+import { createQueue } from "../../view/queue";
 import type { Actions } from "../actions";
 import { asking, awaited, currentRow, isStopped, isWriting, type SteerState } from "../state";
 import { initialUi, shownStrength, type Ui } from "../ui";
@@ -62,6 +63,7 @@ export function mountPanel(host: HTMLElement, store: Store<SteerState>, actions:
   const stop = button("stop", "Stop", "end the text at its next token");
   const code = button("code", "Copy as code", "the Python that does this again", "pw-quiet");
   const status = h("span", { class: "pw-status", "data-pw": "status", role: "status", "aria-live": "polite" });
+  const queue = createQueue(actions.stopOther, signal);
   const problem = createProblem();
   const note = h("p", { class: "pw-note pw-muted" });
   const root = h(
@@ -71,7 +73,7 @@ export function mountPanel(host: HTMLElement, store: Store<SteerState>, actions:
     h("div", { class: "pw-steer-prompt" }, prompt.element, promptError.element),
     rows,
     rowErrors.element,
-    h("div", { class: "pw-row-tools" }, add, making, status, code),
+    h("div", { class: "pw-row-tools" }, add, making, status, queue.element, code),
     make.element,
     h("div", { class: "pw-response" }, next.element, curve.element),
     texts.element,
@@ -213,6 +215,8 @@ export function mountPanel(host: HTMLElement, store: Store<SteerState>, actions:
     const moved = ui.state.drag !== null && strength !== row?.strength;
     texts.show(state, ladder, strength, moved || asking(state, "row") !== null);
     setText(status, statusText(state, row?.on === true && !fits));
+    queue.show(state.ahead);
+    toggle(status, state.ahead === null);
   };
   const soon = eachFrame(show, signal);
   store.subscribe(soon, signal);

@@ -1,0 +1,27 @@
+/** For whose work one waits, and the way to end that. */
+import type { Ahead } from "../protocol";
+import { aheadText } from "../wording";
+import { h, hear, setText, toggle } from "./dom";
+
+export function createQueue(stopOther: (lab: string) => void, signal: AbortSignal) {
+  const words = h("span", "pw-status");
+  const stop = h(
+    "button",
+    { class: "pw-quiet", pw: "stop-other", title: "stop what goes first; what it has measured stays" },
+    "Stop it",
+  );
+  const element = h("span", { class: "pw-queue", pw: "queue", hidden: true }, words, stop);
+  let lab: string | null = null;
+  hear(stop, "click", () => lab !== null && stopOther(lab), signal);
+
+  return {
+    element,
+    show(ahead: Ahead): void {
+      lab = ahead?.lab ?? null;
+      toggle(element, ahead !== null);
+      if (!ahead) return;
+      setText(words, aheadText(ahead));
+      words.title = ahead.name;
+    },
+  };
+}
