@@ -42,10 +42,12 @@ class Asker:
     def wait_for(self, other: Optional["Asker"]) -> None:
         """Its jobs stand still while another's go on; None where they go on themselves, or there are no more."""
         now = self._clock()
-        self._since = None if other is None else self._since or now
         if other is None:
+            self._since = None
             self._set(None)
-        elif now - (self._since or now) >= PATIENCE:
+        elif self._since is None:
+            self._since = now
+        elif now - self._since >= PATIENCE:
             words, share = other.about()
             self._set({"lab": other.name, "name": words, "percent": None if share is None else int(100 * share)})
 

@@ -128,11 +128,11 @@ class Worker:
 
     def _remove(self, job: Job) -> None:
         with self._changed:
-            self._jobs.remove(job)
-            over = job.owner not in self._owners()
-        if over:
+            others = [one.owner for one in self._jobs if one is not job]
+        if job.owner not in others:
             job.owner.wait_for(None)
         with self._changed:
+            self._jobs.remove(job)
             self._changed.notify_all()
 
     def _owners(self) -> list[Asker]:

@@ -218,6 +218,10 @@ class Page:
     def hello(self, **more: Any) -> None:
         self.send(type="hello", page="p", **more)
 
+    def stand(self, state: str) -> None:
+        """Say that the page is visible, hidden or gone."""
+        self.send(type="page", page="p", state=state)
+
     def request(self, method: str, **params: Any) -> str:
         self._requests += 1
         name = f"p-{self._requests}"

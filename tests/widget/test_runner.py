@@ -4,7 +4,10 @@ import gc
 import threading
 import weakref
 
-from patchwidget.widget.asker import Asker
+import pytest
+
+from patchwidget.widget.asker import PATIENCE, Asker
+from patchwidget.widget.presence import Standing
 from patchwidget.widget.runner import Job, Worker, worker_of
 from tests.widget.fakes import FakeModel
 
@@ -58,6 +61,67 @@ def test_an_urgent_job_goes_between_two_batches_of_another():
     diary.worker.submit(sweep)
     assert diary.worker.wait(diary.owner, timeout=20.0)
     assert diary.entries == ["sweep0", "sweep1", "click0", "click1", "click closed", "sweep2", "sweep closed"]
+
+
+@pytest.mark.parametrize(("first", "second"), [("visible", "hidden"), ("visible", "gone"), ("hidden", "gone")])
+def test_what_somebody_looks_at_goes_before_all_that_nobody_does_and_that_goes_on_afterwards(first, second):
+    diary, seen, unseen = Diary(), asker(), asker()
+    seen.presence.hear("p", Standing(first))
+    unseen.presence.hear("p", Standing(second))
+    entries = diary.submit(diary.job("click", rank=1, owner=unseen), diary.job("sweep", rank=2, owner=seen), diary.job("last", rank=3))
+    assert diary.worker.wait(unseen, timeout=20.0)
+    finished = [entry for entry in diary.entries if entry.endswith("closed")]
+    assert finished.index("sweep closed") < finished.index("click closed")
+    assert {"click0", "click1"} <= set(diary.entries)
+    assert entries
+
+
+def test_of_equals_the_owner_who_was_asked_last_goes_first_and_may_change_between_batches():
+    diary, older, newer = Diary(), asker(), asker()
+    swept = diary.job("newer", batches=3, rank=2, owner=newer, action=lambda: diary.entries[-1] == "newer0" and older.presence.ask())
+    diary.submit(diary.job("older", batches=1, rank=2, owner=older), swept, diary.job("click", batches=1, rank=1, owner=older))
+    assert diary.worker.wait(older, timeout=20.0)
+    assert diary.worker.wait(newer, timeout=20.0)
+    assert [entry for entry in diary.entries if entry[-1].isdigit()] == ["gate0", "click0", "newer0", "newer1", "older0", "newer2"]
+
+
+def test_who_waits_is_told_for_whom_after_a_moment_and_when_it_is_over():
+    told, seen, now = [], [], [0.0]
+    diary, waiting, first = Diary(), asker(told, lambda: now[0]), asker(clock=lambda: now[0])
+    first.name = "lab 1"
+
+    def work():
+        seen.append(list(told))
+        now[0] += PATIENCE / 2
+
+    diary.submit(diary.job("a", batches=4, owner=first, rank=0, action=work), diary.job("b", batches=1, owner=waiting, rank=1))
+    assert diary.worker.wait(waiting, timeout=20.0)
+    ahead = {"lab": "lab 1", "name": "a prompt", "percent": 37}
+    assert seen == [[], [], [ahead], [ahead]]
+    assert told == [ahead, None]
+
+
+def test_who_has_no_more_work_waits_for_nobody():
+    told, now = [], [0.0]
+    diary, other = Diary(), asker(told, lambda: now[0])
+    other.wait_for(diary.owner)
+    now[0] = PATIENCE
+    other.wait_for(diary.owner)
+    diary.dropped.add("a")
+    diary.submit(diary.job("a", owner=other))
+    assert diary.worker.wait(other, timeout=20.0)
+    assert [ahead is None for ahead in told] == [False, True]
+
+
+def test_an_owner_is_stopped_by_its_name():
+    diary, stopped = Diary(), []
+    one, other = asker(), asker()
+    one.name, other.name = "one", "other"
+    one.stop, other.stop = (lambda: stopped.append("one")), (lambda: stopped.append("other"))
+    stop = diary.job("a", batches=1, owner=one, action=lambda: [diary.worker.stop(name) for name in ("one", "nobody")])
+    diary.submit(stop, diary.job("b", owner=other))
+    assert diary.worker.wait(one, timeout=20.0)
+    assert stopped == ["one"]
 
 
 def test_what_is_no_longer_wanted_ends_between_batches_and_is_closed():
