@@ -166,6 +166,21 @@ def test_the_cells_of_a_mean_arrive_as_estimates_and_the_bar_grows_with_the_pair
     assert_shows(page.main, lab.result.mean())
 
 
+def test_which_pair_is_being_recorded_is_told_before_any_cell_is_known(open_set, small, pairs):
+    _, page = open_set(small[0], pairs)
+    told = [message for message in page.messages if message["type"] == "progress"]
+    recorded = [message["recorded"] for message in told if "recorded" in message]
+    assert recorded == list(range(13))
+    assert recorded == [message["recorded"] for message in told[:13]]
+    assert page.main["recorded"] == 12
+
+
+def test_of_one_pair_no_recording_is_told(open_set, small):
+    _, page = open_set(*small)
+    assert not any("recorded" in message for message in page.messages)
+    assert page.main["recorded"] is None
+
+
 def test_a_single_pair_is_taken_out_of_what_the_set_has_measured(open_set, small, pairs, sweeps):
     lab, page = open_set(small[0], pairs)
     before = list(sweeps)

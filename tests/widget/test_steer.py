@@ -219,6 +219,24 @@ def test_cancel_keeps_what_there_is(shown):
         assert len(pieces) < 400
 
 
+def test_what_is_stopped_for_another_lab_is_taken_up_when_something_changes(shown):
+    panel, page = shown
+    session = panel._session
+    page.send(type="request", id="long", method="set", params={"length": 400, "temperature": 5.0})
+    page.until(lambda: any(m["type"] == "text" and m["start"] > 3 and m["side"] == "steered" for m in page.messages))
+    page.send(type="request", id="p-9", method="stop", params={"lab": panel.model_id})
+    assert panel.wait(timeout=60.0)
+    assert page.of("p-9")[0] == {"v": 2, "type": "queue", "id": "p-9", "ahead": None, "seq": page.of("p-9")[0]["seq"]}
+    assert len(page.text("steered")[0]) < 400
+    session.set(None, length=3, prompt="When Tom")
+    assert (session.wanted_ladder(), len(session.wanted_texts())) != (None, 0)
+    session.stop()
+    assert (session.wanted_ladder(), session.wanted_texts()) == (None, [])
+    page.ask("set", length=4)
+    assert [page.text(side)[1]["status"] for side in ("base", "steered")] == ["done", "done"]
+    assert page.ladder("r2")["key"] == page.rows[0]["ladder"]
+
+
 def test_nothing_stays_on_the_model(shown, model):
     panel, page = shown
     page.ask("row", row="r2", strength=-2.0)

@@ -2,10 +2,14 @@
 
 import pytest
 
+import patchwidget as pw
 from patchwidget.errors import PatchError
+from patchwidget.widget.descriptors import one_line
 from patchwidget.widget.typed import TypedPair
+from tests.widget.fakes import FakeExperiment
 
 CLEAN, CORRUPTED = "When John went to the store", "When Ann went to the store"
+DISTINCT = "When Mary gave a drink to"  # after which the model expects another token
 
 
 def previews(page, request):
@@ -117,3 +121,63 @@ def test_a_pair_that_can_be_used_is_given_as_it_was_typed(small):
     assert typed.check(lambda pair: None).clean == CLEAN
     with pytest.raises(PatchError, match="is empty"):
         TypedPair(small[0], "", CORRUPTED, " Mary", " John").check(lambda pair: None)
+
+
+# ---- answers that are left from other prompts
+
+
+def expected(model, clean, corrupted):
+    """The likeliest token after each prompt, and for each one that is hardly expected there."""
+    order = [model.logits(prompt)[-1].argsort() for prompt in (clean, corrupted)]
+    return [int(tokens[-1]) for tokens in order], (int(order[0][0]), int(order[1][1]))
+
+
+@pytest.fixture
+def likelier(shown):
+    """What a preview says of a pair with these answers in place of them."""
+    lab, page = shown
+
+    def ask(clean, corrupted, **answers):
+        asked = page.request("preview", clean=clean, corrupted=corrupted, **answers)
+        lab.wait(timeout=60.0)
+        first, second = previews(page, asked)
+        assert first["likelier"] is None
+        return second["likelier"]
+
+    return ask
+
+
+def test_in_place_of_answers_that_the_model_hardly_expects_it_offers_those_it_does(small, likelier):
+    model, _ = small
+    (best, other), (worst, worse) = expected(model, CLEAN, DISTINCT)
+    assert best != other
+    told = likelier(CLEAN, DISTINCT, answer=worst, distractor=worse)
+    assert told["text"] == f"After these prompts the model hardly expects {model.token_text(worst)!r} or {model.token_text(worse)!r}."
+    for role, token in (("answer", best), ("distractor", other)):
+        assert (told[role][0], told[role][2]) == (model.token_text(token), token)
+
+
+def test_answers_that_the_model_expects_are_left_alone(small, likelier):
+    (best, other), (worst, _) = expected(small[0], CLEAN, DISTINCT)
+    assert likelier(CLEAN, DISTINCT, answer=best, distractor=other) is None
+    assert likelier(CLEAN, DISTINCT) is None
+    told = likelier(CLEAN, DISTINCT, answer=worst, distractor=other)
+    assert (told["answer"][2], told["distractor"]) == (best, None)
+
+
+def test_where_both_runs_expect_the_same_token_it_is_offered_for_neither(small, likelier):
+    (best, other), (worst, worse) = expected(small[0], CLEAN, CORRUPTED)
+    assert best == other
+    told = likelier(CLEAN, CORRUPTED, answer=worst, distractor=worse)
+    assert "hardly expects" in told["text"]
+    assert (told["answer"], told["distractor"]) == (None, None)
+
+
+def test_prompts_of_several_lines_are_one_line_in_the_menu(open_lab):
+    pair = pw.PromptPair("A John\nto", "A Mary\r\nto", " Mary", " John")
+    lab, page = open_lab(FakeExperiment(prompts=pair))
+    page.hello()
+    lab.wait(timeout=20.0)
+    (told,) = page.lab_state["pairs"]
+    assert (told["label"], told["clean"], told["corrupted"]) == ("A John⏎to", "A John\nto", "A Mary\r\nto")
+    assert one_line("a\r\nb\rc\u2028d") == "a⏎b⏎c⏎d"
