@@ -109,6 +109,14 @@ class Notebook:
             expression,
         )
 
+    def wait_until(self, expression: str) -> None:
+        """Wait until an expression is true in the kernel; AssertionError where it never is."""
+        for _ in range(300):
+            if self.ask(f"bool({expression})") == "True":
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"It never became true: {expression}")
+
     def is_running(self, index: int) -> bool:
         """Whether a cell has been started and is not done."""
         return self.page.evaluate(
