@@ -67,6 +67,7 @@ class LiveWidget(anywidget.AnyWidget):
         self._asker = Asker(self._about, self._stop, lambda ahead, request: self._post(protocol.queue(ahead, request)))
         super().__init__(**options)
         self._asker.name = str(self.model_id)
+        outputs.show(self._asker, current_run())  # as a rule: inside of another widget it is never displayed by itself
         answer_where_asked(self.comm)
         self.on_msg(self._on_message)
 

@@ -9,7 +9,7 @@ from .presence import Standing
 
 
 class Outputs:
-    """What the latest run of each cell has shown; safe in any thread.
+    """What the latest run of each cell has made or displayed; safe in any thread.
 
     A widget is stopped when a later run of its cell shows something else in its place, and no page has it any more. Where only the page is gone
     it is not: somebody may come back to it.
@@ -21,7 +21,7 @@ class Outputs:
         self._lost: WeakSet[Asker] = WeakSet()
 
     def show(self, asker: Asker, run: CellRun | None) -> None:
-        """A widget is displayed, by a run of a cell or otherwise."""
+        """A widget is made or displayed, by a run of a cell or otherwise."""
         with self._lock:
             self._lost.discard(asker)
             lost = self._replace(asker, run) if run else []

@@ -22,10 +22,14 @@ class Notebook:
     def open(self, site):
         return self._open(FakeExperiment(self._model, before_batch=self.gate), site=site)
 
-    def show(self, lab, cell):
-        """A run of a cell that ends with the lab."""
+    def run(self, cell):
+        """A cell begins to run."""
         self._runs += 1
         self._run = CellRun(cell, f"m{self._runs}")
+
+    def show(self, lab, cell):
+        """A run of a cell that ends with the lab."""
+        self.run(cell)
         lab._repr_mimebundle_()
 
     def finish(self, *labs):
@@ -123,6 +127,19 @@ def test_a_lab_that_its_own_cell_shows_again_is_not_stopped(notebook, under_way)
     page.stand("visible")
     notebook.finish(old)
     assert old.status == "done"
+
+
+def test_labs_inside_of_other_widgets_belong_to_the_cell_that_made_them(notebook):
+    notebook.run("a")
+    old, page = notebook.open("resid_pre")
+    page.hello()
+    notebook.gate.arrive()
+    notebook.run("a")
+    new, new_page = notebook.open("mlp_out")
+    page.stand("gone")
+    new_page.hello()
+    notebook.finish(old, new)
+    assert (old.status, new.status) == ("cancelled", "done")
 
 
 def test_two_labs_that_one_run_displays_do_not_stop_one_another(notebook, under_way):
