@@ -221,7 +221,11 @@ export function mountPanel(host: HTMLElement, store: Store<SteerState>, actions:
   const soon = eachFrame(show, signal);
   store.subscribe(soon, signal);
   ui.subscribe(soon, signal);
-  signal.addEventListener("abort", () => root.remove(), { once: true });
+  const leave = () => {
+    clearTimeout(later);
+    root.remove();
+  };
+  signal.addEventListener("abort", leave, { once: true });
   show();
 }
 
