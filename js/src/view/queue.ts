@@ -6,7 +6,7 @@ import { h, hear, setText, toggle } from "./dom";
 export function createQueue(stopOther: (lab: string) => void, signal: AbortSignal) {
   const words = h("span", "pw-status");
   const stop = h("button", { pw: "stop-other", title: "stop what goes first; what it has measured stays" }, "Stop it");
-  const element = h("span", { class: "pw-queue", pw: "queue", hidden: true }, words, stop);
+  const element = h("span", { class: "pw-queue", pw: "queue", hidden: true }, words, " ", stop);
   let lab: string | null = null;
   hear(stop, "click", () => lab !== null && stopOther(lab), signal);
 
