@@ -12,7 +12,7 @@ from .asker import Asker
 from .descriptors import describe_error
 from .runner import Job, Worker
 from .selection import Selection, as_cells
-from .session import Session
+from .session import Parent, Session
 from .typed import TypedPair
 from .views import View
 
@@ -63,7 +63,7 @@ class Desk:
                 self._fill(do(name, **params))
                 self._select_again()
 
-    def _ask(self, method: str, request: str, parent: protocol.Message | None, **params: Any) -> View | None:
+    def _ask(self, method: str, request: str, parent: Parent, **params: Any) -> View | None:
         return self._session.ask(request, method, params, parent)
 
     def _set_pair(self, request: str, **fields: Any) -> View | None:

@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 
 from . import protocol
+from .attention import AttentionView
 from .bench import Setting
 from .descriptors import describe_error
 from .selection import Selection
 from .standing import Standing
-from .views import AttentionView, GridView, View
+from .views import GridView, View
+from .ways import upto
 
 
 class Findings(Standing):
@@ -64,7 +66,7 @@ class Findings(Standing):
         with self._lock:
             if not view.live:
                 return
-            view.outlined = outlined
+            view.outlined, view.significant = outlined, None
             if significant is not None:
                 view.significant = np.zeros(view.total, np.uint8)
                 view.significant[view.work[0].places] = significant
@@ -75,16 +77,11 @@ class Findings(Standing):
         with self._lock:
             if not view.live:
                 return
-            view.status, view.seconds_left = "failed", None
+            view.end("failed")
             self.post(message)
             for other in self._asking.pop(view.id, []):
                 self.post(message | {"id": other})
-            before = self._before.get(view.id)
-            if not (view.known or self._tree.has_children(view)) and before is not None and before in self._tree:
-                self._tree.drop(view)
-                if self._current is view:
-                    self._current = self._tree[before]
-                self._post_about()
+            self._forget(view)
 
     def know_selection(self, selection: Selection, **found: Any) -> None:
         """Something of what is selected has been measured, or can't be."""
@@ -99,6 +96,16 @@ class Findings(Standing):
         told = describe_error(error, None)
         self.know_selection(selection, status="failed", problem=(told["message"], told["hint"]))
 
+    def _forget(self, view: View) -> None:
+        """A view that has failed before anything of it was known: one stands at the cell where it was asked for, or where one stood before."""
+        back = self._before.get(view.id)
+        if view.known or self._tree.ways.leads_through(view.id) or back is None or len(self._tree.on(back)) < len(back):
+            return
+        if upto(self._tree.ways.here, view.id):
+            self._tree.ways.take(back)
+        self._tree.drop(view)
+        self._post_about()
+
     def _take(self, view: GridView, result: Any) -> None:
         if len(view.work) == 1:
-            view.result = result
+            view.take(result)

@@ -8,11 +8,12 @@ from typing import Any
 from patchwidget.errors import PatchError
 
 from . import protocol
+from .attention import AttentionView
 from .means import significance
 from .selection import Selection
 from .session import Session
 from .typed import TypedPair
-from .views import AttentionView, GridView, View
+from .views import GridView, View
 from .work import Work
 
 SELECTION, PREVIEW, DETAIL, MAIN = 0, 1, 2, 3

@@ -20,14 +20,15 @@ VERSION = 2
 Message = dict[str, Any]
 Methods = dict[str, dict[str, str]]
 
-_NUMBER, _REAL, _TEXT, _ANSWER, _PLACE, _FLAG, _CELL, _PATCHES = (
+_NUMBER, _REAL, _TEXT, _ANSWER, _PLACE, _FLAG, _CELL, _WAY, _PATCHES = (
     "a whole number",
     "a number",
     "a text",
     "a text or a whole number",
     "a position or the name of a role",
     "true or false",
-    "a cell",
+    "a cell, or the way to one",
+    "a way",
     "a list of patches",
 )
 
@@ -37,7 +38,7 @@ METHODS: Methods = {
     "set_pair": {"clean": _TEXT, "corrupted": _TEXT, "answer?": _ANSWER, "distractor?": _ANSWER},
     "preview": {"clean": _TEXT, "corrupted": _TEXT, "answer?": _ANSWER, "distractor?": _ANSWER},
     "sweep": {"view?": _TEXT},
-    "show": {"view": _TEXT},
+    "show": {"view": _TEXT, "way?": _WAY},
     "fetch": {"view": _TEXT},
     "heads": {"site": _TEXT, "pos?": _PLACE, "parent?": _CELL},
     "positions": {"site": _TEXT, "layer": _NUMBER, "parent?": _CELL},
@@ -171,6 +172,10 @@ def _is_cell(value: Any) -> bool:
     )
 
 
+def _is_way(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_is_cell, value))
+
+
 _FITS: dict[str, Callable[[Any], bool]] = {
     _NUMBER: _is_number,
     _REAL: lambda value: isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value),
@@ -178,7 +183,8 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     _ANSWER: lambda value: isinstance(value, str) or _is_number(value),
     _PLACE: lambda value: isinstance(value, str) or _is_number(value),
     _FLAG: lambda value: isinstance(value, bool),
-    _CELL: _is_cell,
+    _CELL: lambda value: _is_cell(value) or _is_way(value),
+    _WAY: _is_way,
     _PATCHES: lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value),
 }
 

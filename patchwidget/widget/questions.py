@@ -9,6 +9,7 @@ import numpy as np
 from patchwidget.errors import PatchError, SiteError
 from patchwidget.experiments.nodes import Node
 
+from .attention import AttentionView
 from .bench import Setting
 from .catalog import NEURONS_ARE_DEEPER
 from .explain import explain_attention, explain_parts, explain_paths
@@ -18,7 +19,7 @@ from .protocol import Message
 from .script import script
 from .steer_step import steer_step
 from .steps import ONE_PAIR, ONE_PAIR_ONLY, Steps
-from .views import AttentionView, Axis, GridView, View
+from .views import Axis, GridView, View
 from .work import Once, Work
 
 _PARTS = {"q": "q", "k": "k_per_head", "v": "v_per_head", "pattern": "pattern", "z": "z"}

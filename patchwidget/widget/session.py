@@ -1,9 +1,11 @@
 """What is asked of a lab: each question changes what is true of it, and gives what is then to be measured."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+
+from patchwidget.errors import PatchError
 
 from . import protocol
 from .bench import EVERY, Setting
@@ -14,6 +16,10 @@ from .protocol import Message
 from .questions import make_view
 from .selection import Selection
 from .views import FINAL, GridView, View
+from .ways import Stop, Way, upto
+
+Parent = Message | list[Message] | None
+"""The cell at which something is asked: alone, or at the end of the way to it."""
 
 
 class Session(Findings):
@@ -29,7 +35,7 @@ class Session(Findings):
         """The main grid, to be measured: the first time only."""
         with self._lock:
             first, self._begun = not self._begun, True
-            return self._current if first else None
+            return self.main if first else None
 
     def set(self, request: str | None, **changes: Any) -> View | None:
         """The main grid of another setting: any of pair, site, metric and direction."""
@@ -37,33 +43,44 @@ class Session(Findings):
             setting = replace(self.setting, **{name: value for name, value in changes.items() if value is not None})
             if not self._begun:
                 return self._begin_with(setting)
-            return self._open(request, setting, "set", {}, None)
+            return self._open(request, setting, "set", {}, ())
 
-    def ask(self, request: str | None, method: str, params: Message, parent: Message | None = None) -> View | None:
-        """A question asked at a cell (of the main grid at hand if none is named), in the setting of the view where it is asked."""
+    def ask(self, request: str | None, method: str, params: Message, parent: Parent = None) -> View | None:
+        """A question asked at a cell (of the main grid at hand if none is named), in the setting of the view where it is asked.
+
+        One stands at that cell from now on, also where the question can't be asked.
+        """
         with self._lock:
-            asker = self._tree[parent["view"]] if parent else self.main
-            parent = parent or {"view": asker.id, "row": None, "col": None}
-            return self._open(request, asker.question.setting, method, params, parent)
+            way = self._way(parent or {"view": self.main.id, "row": None, "col": None})
+            try:
+                return self._open(request, self._tree[way[-1].view].question.setting, method, params, way)
+            except PatchError:
+                self._go(way)
+                raise
 
     def again(self, request: str | None, view: str, **changes: Any) -> View | None:
         """A view's question under another setting, beside it."""
         with self._lock:
-            question, parent = self._tree[view].question, self._tree[view].parent
+            question, way = self._tree[view].question, self._tree.ways.to(view)
             setting = replace(question.setting, **{name: value for name, value in changes.items() if value is not None})
-            return self._open(request, setting, question.method, dict(question.params), parent)
+            return self._open(request, setting, question.method, dict(question.params), way[:-1])
 
     def sweep(self, request: str | None, view: str | None = None) -> View:
         """Measure a view again."""
         with self._lock:
             chosen = self._tree[view] if view else self.main
-            return self._reopen(chosen, request)
+            here = self._tree.ways.here
+            return self._reopen(chosen, request, here if upto(here, chosen.id) else self._tree.ways.to(chosen.id))
 
-    def show(self, request: str | None, view: str) -> None:
-        """Go to a view."""
+    def show(self, request: str | None, view: str, way: list[Message] | None = None) -> None:
+        """Go to a view: by a way and to a cell of it, or as one went there last."""
         with self._lock:
-            self._go_to(self._tree[view])
-            self._tell(request, self._tree[view])
+            shown = self._tree[view]
+            taken = self._way(way) if way else self._tree.ways.to(view)
+            if taken[-1].view != view:
+                raise PatchError(f"This way leads to {taken[-1].view!r}, not to {view!r}.", "Name the view at its end.")
+            self._go(taken)
+            self._tell(request, shown)
 
     def fetch(self, request: str | None, view: str) -> None:
         """Tell all of a view."""
@@ -119,20 +136,35 @@ class Session(Findings):
 
     # ---- private
 
-    def _open(self, request: str | None, setting: Setting, method: str, params: Message, parent: Message | None) -> View | None:
-        known = self._tree.answering(canonical(method, params, setting), self._tree[parent["view"]] if parent else None)
-        if known is not None and known.status in {"cancelled", "failed"}:
-            return self._reopen(known, request)
+    def _way(self, parent: Message | list[Message]) -> Way:
+        """The way to a cell, as the page tells it; or to a cell alone, by the way last taken to its view.
+
+        Raises:
+            PatchError: there is no such view or cell.
+        """
+        cells = parent if isinstance(parent, list) else [parent]
+        for cell in cells:
+            self._tree[cell["view"]].check_cell(cell.get("row"), cell.get("col"))
+        way = tuple(Stop(cell["view"], cell.get("row"), cell.get("col")) for cell in cells)
+        return way if isinstance(parent, list) else self._tree.ways.to(way[0].view)[:-1] + way
+
+    def _open(self, request: str | None, setting: Setting, method: str, params: Message, way: Way) -> View | None:
+        """The view of a question that is asked at the end of a way."""
+        known = self._tree.answering(canonical(method, params, setting))
         if known is not None:
-            self._cancel_others(known)
-            self._go_to(known)
+            onward = self._tree.ways.beyond(way, known.id)
+            if known.status in {"cancelled", "failed"}:
+                return self._reopen(known, request, onward)
+            self._cancel_others(onward)
+            self._go(onward)
             self._answer(request, known)
             return None
         view = self._make(self.bench.experiment(setting), setting, method, params)
+        view.parent = asdict(way[-1]) if way else None
         if isinstance(view, GridView):
             self._take_from_all(view)
-        self._before[view.id] = self._current.id
-        self._place(view, request, parent)
+        self._before[view.id] = way or self._tree.ways.here
+        self._place(view, request, (*way, Stop(view.id)))
         return view
 
     def _take_from_all(self, view: GridView) -> None:
@@ -151,39 +183,35 @@ class Session(Findings):
 
     def _begin_with(self, setting: Setting) -> None:
         """Another main grid than the first, which has not been shown yet."""
-        first = self._current
-        self._current = self._make(self.bench.experiment(setting), setting, "set", {})
-        self._tree.add(self._current)
+        first, main = self.main, self._make(self.bench.experiment(setting), setting, "set", {})
+        self._tree.add(main)
+        self._tree.ways.take((Stop(main.id),))
         self._tree.drop(first)
         self._post_about()
 
-    def _reopen(self, old: View, request: str | None) -> View:
-        """A view anew: under its id, so that its children stay its children."""
+    def _reopen(self, old: View, request: str | None, way: Way) -> View:
+        """A view anew, under its id; what is known of it stays until it is known anew."""
         self._finish(old, "cancelled")
         question = old.question
         experiment = self.bench.experiment(question.setting)
         view = make_view(experiment, self._steps, question.setting, old.id, question.method, dict(question.params))
-        self._place(view, request, old.parent)
+        view.parent = old.parent
+        view.keep(old)
+        self._place(view, request, way)
         return view
 
-    def _place(self, view: View, request: str | None, parent: Message | None) -> None:
-        """A view takes its place in the tree, and one stands at it."""
-        view.request, view.parent = request, parent
+    def _place(self, view: View, request: str | None, way: Way) -> None:
+        """A view takes its place, and one stands at the end of a way."""
+        view.request = request
         if isinstance(view, GridView):
-            view.marked = self._mark(view, parent)
             setting = view.question.setting
             self._know(view, self._baselines.get((setting.pair, setting.metric, setting.direction)))
         self._tree.add(view)
-        self._cancel_others(view)
-        self._current = view
+        self._cancel_others(way)
+        self._tree.ways.take(way)
         self.post(protocol.progress(view.request, view.id, view.done, view.total, None, opened=view.descriptor()))
         self._trim()
         self._post_about()
-
-    def _go_to(self, view: View) -> None:
-        if self._current is not view:
-            self._current = view
-            self._post_about()
 
     def _answer(self, request: str | None, view: View) -> None:
         """Tell a request that it is over; or remember it, where what it asks for is still being measured for another."""
@@ -192,21 +220,11 @@ class Session(Findings):
         else:
             self._tell(request, view)
 
-    def _mark(self, view: GridView, parent: Message | None) -> Message | None:
-        """The row or column of a new grid that the clicked cell lies in."""
-        asker = self._tree[parent["view"]] if parent else None
-        if not isinstance(asker, GridView) or parent is None:
-            return None
-        clicked = asker.coordinates(parent.get("row"), parent.get("col"))
-        row, col = (axis.place(clicked.get(axis.name)) if axis.size > 1 else None for axis in (view.rows, view.cols))
-        return None if row is None and col is None else {"row": row, "col": col}
-
-    def _cancel_others(self, view: View) -> None:
-        """A new question cancels all that does not lead to it; what of that nothing is known of goes."""
-        wanted = {one.id for one in self._tree.path(view)} | {self._pinned}
+    def _cancel_others(self, way: Way) -> None:
+        """A new question cancels all that is not on the way to it; what of that nothing is known of goes."""
         for other in self._tree:
-            if other.live and other.id not in wanted:
-                if other.known or self._tree.has_children(other):
+            if other.live and other.id not in self._wanted(way):
+                if other.known or self._tree.ways.leads_through(other.id):
                     self._finish(other, "cancelled")
                 else:
                     self._tree.drop(other)

@@ -16,6 +16,7 @@ from .selection import Selection
 from .steps import Steps
 from .tree import Tree
 from .views import GridView, View
+from .ways import Stop, Way, Ways, described
 
 
 class Standing:
@@ -38,28 +39,28 @@ class Standing:
         self._lock = threading.RLock()
         self._numbers = itertools.count(1)
         self._baselines: dict[tuple[int, str, str], Any] = {}
-        self._before: dict[str, str] = {}
+        self._before: dict[str, Way] = {}
         self._asking: dict[str, list[str]] = {}
         self._begun = False
         self._pinned: str | None = None
         experiment = bench.experiment(setting)
         self._steps = Steps(experiment)
         self._tree = Tree()
-        self._current = self._make(experiment, setting, "set", {})
-        self._tree.add(self._current)
+        self._tree.add(main := self._make(experiment, setting, "set", {}))
+        self._tree.ways.take((Stop(main.id),))
         self._sites = describe_sites(experiment, setting.site)
 
     @property
     def main(self) -> GridView:
         """The main grid of the view one stands at."""
-        root = self._tree.path(self._current)[0]
-        assert isinstance(root, GridView)  # noqa: S101  for the type checker
-        return root
+        main = self._tree[self._tree.ways.here[0].view]
+        assert isinstance(main, GridView)  # noqa: S101  for the type checker
+        return main
 
     @property
     def current(self) -> View:
         """The view one stands at."""
-        return self._current
+        return self._tree[self._tree.ways.here[-1].view]
 
     @property
     def setting(self) -> Setting:
@@ -78,24 +79,30 @@ class Standing:
     def post_snapshot(self) -> None:
         """Tell the page everything; of views that it does not stand at, without the arrays."""
         with self._lock:
-            shown = {view.id for view in self._tree.path(self._current)} | {self._pinned}
+            shown = self._wanted()
             self.post(protocol.hello(self._about(), [view.descriptor(kept=view.id not in shown) for view in self._tree]))
 
     def stored(self, limit: int | None = None) -> Message:
         """A snapshot that needs no kernel: with all views, or as many as fit into about `limit` bytes of text, those at hand first."""
         with self._lock:
-            kept, used = [], 0
-            for view in [*reversed(self._tree.path(self._current)), *reversed(list(self._tree))]:
+            kept, used, here = [], 0, self._tree.ways.here
+            for view in [*self._tree.on(here), *reversed(list(self._tree))]:
                 size = len(json.dumps(view.descriptor(kept=True))) + view.size * 4 // 3
                 if view.known and view not in kept and (limit is None or used + size <= limit):
                     kept.append(view)
                     used += size
             names = {view.id for view in kept}
-            current = self._current.id if self._current.id in names else kept[0].id if kept else None
+            way = tuple(itertools.takewhile(lambda stop: stop.view in names, here)) or ((Stop(kept[0].id),) if kept else ())
             about = self._about()
             pinned = about["lab"]["pinned"] if about["lab"]["pinned"] in names else None
             views = [view for view in self._tree if view.id in names]
-            lab = {"live": False, "waits": None, "views": [view.id for view in views], "current": current, "pinned": pinned}
+            lab = {
+                "live": False,
+                "waits": None,
+                "views": [view.id for view in views],
+                "pinned": pinned,
+                **_told(self._tree.ways, way, names),
+            }
             return protocol.hello(about | {"lab": about["lab"] | lab}, [view.descriptor() for view in views]) | {"seq": 0}
 
     # ---- for those who change something: with the lock held
@@ -115,14 +122,24 @@ class Standing:
 
     def _finish(self, view: View, status: str, *, dropped: bool = False) -> None:
         if view.live:
-            view.status, view.seconds_left = status, 0 if status == "done" else None
+            view.end(status)
             told = None if dropped else view.descriptor()
             for request in [view.request, *self._asking.pop(view.id, [])]:
                 self.post(protocol.result(request, view.id, status, told))
 
+    def _wanted(self, way: Way | None = None) -> set[str | None]:
+        """The views on the way to where one stands (or another), and the pinned one."""
+        return {stop.view for stop in way or self._tree.ways.here} | {self._pinned}
+
+    def _go(self, way: Way) -> None:
+        """Stand at the end of a way."""
+        if self._tree.ways.here != way:
+            self._tree.ways.take(way)
+            self._post_about()
+
     def _trim(self) -> None:
         before = {view.id for view in self._tree}
-        self._tree.trim({view.id for view in self._tree.path(self._current)} | {self._pinned or ""})
+        self._tree.trim(self._wanted())
         if before != {view.id for view in self._tree}:
             self._post_about()
 
@@ -140,7 +157,8 @@ class Standing:
 
     def _about(self) -> Message:
         setting, pinned = self.setting, self._pinned if self._pinned in self._tree else None
-        views = {"current": self._current.id, "pinned": pinned, "views": [view.id for view in self._tree]}
+        names, ways = [view.id for view in self._tree], self._tree.ways
+        views = {"pinned": pinned, "views": names, **_told(ways, ways.here, set(names))}
         lab = {"id": self.name, "live": True, "waits": self._waits, "teach": self.teach, "sites": self._sites, **views}
         return {
             "lab": describe_lab(self.bench, setting) | lab,
@@ -148,3 +166,9 @@ class Standing:
             "baselines": describe_baselines(self._baselines.get((setting.pair, setting.metric, setting.direction))),
             "selection": self.selection.descriptor(),
         }
+
+
+def _told(ways: Ways, here: Way, names: set[str]) -> Message:
+    """Where one stands and has stood, as far as there are views by these names."""
+    taken = [way for way in ways.taken if names.issuperset(stop.view for stop in way)]
+    return {"current": here[-1].view if here else None, "way": described(here), "ways": [described(way) for way in taken]}

@@ -8,7 +8,7 @@ from .protocol import Methods
 from .steer import SteerLab
 
 METHODS: Methods = {
-    "steer": {"layer": "a whole number", "pos": "a whole number", "site": "a text", "parent?": "a cell"},
+    "steer": {"layer": "a whole number", "pos": "a whole number", "site": "a text", "parent?": "a cell, or the way to one"},
 }
 """What a lab understands besides its own methods."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from patchwidget.errors import PatchError
 from patchwidget.experiments.result import EXACT, NOT_MEASURABLE, PENDING
 
 from .bench import Setting
@@ -70,7 +71,7 @@ class Question:
 
 @dataclass(kw_only=True)
 class View:
-    """What all views have in common; `request` is the id of the request that fills it, `parent` the cell that was clicked to come here."""
+    """What all views have in common; `request` is the id of the request that fills it, `parent` the cell at which it was first asked for."""
 
     id: str
     question: Question
@@ -84,6 +85,7 @@ class View:
     status: str = "queued"
     done: int = 0
     total: int = 1
+    shape: tuple[int, int] = (0, 0)
     seconds_left: float | None = None
 
     @property
@@ -100,6 +102,20 @@ class View:
     def size(self) -> int:
         """Bytes of its arrays."""
         raise NotImplementedError
+
+    def check_cell(self, row: int | None, col: int | None) -> None:
+        """PatchError where it has no such cell; either may be None."""
+        for place, size in zip((row, col), self.shape, strict=True):
+            if place is not None and not 0 <= place < size:
+                raise PatchError(f"{self.title} has no cell in row {row} and column {col}.", "Choose a cell of the grid.")
+
+    def keep(self, earlier: Any) -> None:
+        """Show what the same view knew `earlier`, until it is measured again."""
+        raise NotImplementedError
+
+    def end(self, status: str) -> None:
+        """It is `done`, `cancelled` or `failed`."""
+        self.status, self.seconds_left = status, 0 if status == "done" else None
 
     def descriptor(self, *, kept: bool = False) -> Message:
         """All that the page needs to draw it; arrays stand in place, or None where nothing is known or they are `kept` back."""
@@ -139,6 +155,8 @@ class GridView(View):
         result: the latest PatchResult that filled it, if one alone does; with an axis `pair` where it is of several.
         significant: uint8, which cells are not by chance; None where that can't be told, or holds for none.
         outlined: what `significant` means, or why there is none.
+
+    A cell that is final stays as it is until it is final anew, so that measuring again loses nothing.
     """
 
     rows: Axis
@@ -147,18 +165,20 @@ class GridView(View):
     pairs: int | None = None
     recorded: int | None = None
     work: Sequence[Work] = ()
-    marked: Message | None = None
     result: Any = None
     significant: np.ndarray | None = None
     numbers: Message = field(default_factory=lambda: {"clean": None, "corrupted": None, "noise_floor": None, "reason": None, "checks": []})
 
     def __post_init__(self) -> None:
+        self.shape = (self.rows.size, self.cols.size)
         self.total = self.rows.size * self.cols.size
         self.values = np.full(self.total, np.nan, np.float32)
         self.recovery = np.full(self.total, np.nan, np.float32)
         self.state = np.full(self.total, PENDING, np.uint8)
         self.outlined = TOLD_LATER if self.pairs else ""
         self._final = np.zeros(self.total)  # of each cell the share of the pairs
+        self._checks: list[Message] = []  # of this measurement
+        self._before: GridView | None = None  # all that was known, where all was
 
     @property
     def axes(self) -> tuple[tuple[str, int], ...]:
@@ -181,22 +201,48 @@ class GridView(View):
         """Take over what a PatchResult, finished or not, knows of the cells at these places; the places of those that are new or better known."""
         final = np.isin(result.state, FINAL)
         shown = mean_so_far(result) if self.pairs else result
-        state, values = np.asarray(shown.state, np.uint8).ravel(), np.asarray(shown.values, np.float32).ravel()
+        state, values, recovery = (
+            np.asarray(array, dtype).ravel()
+            for array, dtype in ((shown.state, np.uint8), (shown.values, np.float32), (shown.recovery, np.float32))
+        )
+        better = (state != PENDING) & (np.isin(state, FINAL) | ~np.isin(self.state[places], FINAL))
         same = (state == self.state[places]) & ((values == self.values[places]) | np.isnan(values))
-        news = places[(state != PENDING) & ~same]
-        self.values[places] = values
-        self.recovery[places] = np.asarray(shown.recovery, np.float32).ravel()
-        self.state[places] = state
+        self.values[places] = np.where(better, values, self.values[places])
+        self.recovery[places] = np.where(better, recovery, self.recovery[places])
+        self.state[places] = np.where(better, state, self.state[places])
         self._final[places] = (final.mean(0) if self.pairs else final).ravel()
         self.done = int(self._final.sum() + 1e-6)
+        self._checks = _worst(self._checks, shown.checks)
         self.numbers = {
             "clean": shown.clean,
             "corrupted": shown.corrupted,
             "noise_floor": shown.noise_floor,
             "reason": shown.reason,
-            "checks": _worst(self.numbers["checks"], shown.checks),
+            "checks": self._checks or self.numbers["checks"],
         }
-        return np.sort(news)
+        return np.sort(places[better & ~same])
+
+    def take(self, result: Any) -> None:
+        """The latest PatchResult of its one sweep; while it is measured again, the whole one of before is kept until there is another."""
+        if self._before is None or result.complete:
+            self.result = result
+
+    def keep(self, earlier: "GridView") -> None:
+        self.values, self.recovery, self.state = earlier.values.copy(), earlier.recovery.copy(), earlier.state.copy()
+        self.numbers, self.significant, self.result = dict(earlier.numbers), earlier.significant, earlier.result
+        if earlier.status == "done":
+            self._before, self.outlined = earlier, earlier.outlined
+
+    def end(self, status: str) -> None:
+        """Where it had been measured before, and is not this time, that holds again."""
+        if status != "done" and self._before is not None:
+            self.keep(self._before)
+            self.done, status = self.total, "done" if status == "cancelled" else status
+        elif status != "done":
+            self._final = np.maximum(self._final, np.isin(self.state, FINAL))
+            self.done = int(self._final.sum() + 1e-6)
+        self._before = None
+        super().end(status)
 
     def has(self, places: np.ndarray) -> bool:
         """Whether the cells at these places are final."""
@@ -233,7 +279,6 @@ class GridView(View):
             "rows": self.rows.descriptor(),
             "cols": self.cols.descriptor(),
             "patch": self.patch,
-            "marked": self.marked,
             "pairs": self.pairs,
             "recorded": self.recorded,
             "outlined": self.outlined,
@@ -241,46 +286,6 @@ class GridView(View):
             "total": self.total,
             "seconds_left": self.seconds_left,
             **self.numbers,
-            **(arrays if self.known and not kept else dict.fromkeys(arrays)),
-        }
-
-
-@dataclass(kw_only=True)
-class AttentionView(View):
-    """Where one head looks from one position (or from each, if `pos` is None), in both runs; NaN until it is known."""
-
-    layer: int
-    head: int
-    pos: int | None
-    tokens: Sequence[str]
-    tokens_clean: Sequence[str]
-
-    def __post_init__(self) -> None:
-        self.clean = self.corrupted = np.zeros(0, np.float32)
-
-    @property
-    def known(self) -> bool:
-        return bool(self.clean.size)
-
-    @property
-    def size(self) -> int:
-        return self.clean.nbytes + self.corrupted.nbytes
-
-    def absorb(self, row: Any) -> None:
-        """Take over an AttentionRow."""
-        self.clean = np.asarray(row.clean, np.float32).ravel()
-        self.corrupted = np.asarray(row.corrupted, np.float32).ravel()
-
-    def descriptor(self, *, kept: bool = False) -> Message:
-        differing = list(self.tokens_clean) if list(self.tokens_clean) != list(self.tokens) else None
-        arrays = {"clean": self.clean, "corrupted": self.corrupted}
-        return {
-            **self._common("attention", kept=kept),
-            "layer": self.layer,
-            "head": self.head,
-            "pos": self.pos,
-            "tokens": list(self.tokens),
-            "tokens_clean": differing,
             **(arrays if self.known and not kept else dict.fromkeys(arrays)),
         }
 

@@ -285,11 +285,7 @@ class Page:
     @property
     def main(self) -> dict:
         """The main grid of the view at hand."""
-        views = self.views
-        view = views[self.lab_state["current"]]
-        while view["parent"]:
-            view = views[view["parent"]["view"]]
-        return view
+        return self.views[self.lab_state["way"][0]["view"]]
 
     def view(self, method: str) -> dict:
         """The latest view that this method has opened."""

@@ -21,7 +21,6 @@ def test_a_click_in_mid_sweep_is_answered_before_the_sweep_goes_on(open_lab):
     assert gate.entries == ["baselines", "resid_pre"] + ["z"] * 4 + ["resid_pre"] * 5
     heads = page.view("heads")
     assert heads["parent"] == {"view": page.main["id"], "row": 1, "col": 2}
-    assert heads["marked"] == {"row": 1, "col": None}
     assert heads["title"] == "Heads at ' to' (2)"
     assert page.main["status"] == "done"
 
