@@ -1,6 +1,7 @@
 /** A made-up kernel for the development page: it answers from made-up numbers, as slowly as it is told. */
 import { canonical } from "../src/canonical";
 import type { FromPage } from "../src/protocol";
+import { beyond, taken, upTo, type Way, type Ways } from "../src/way";
 import { type Data, directions, draw, explain, metrics, sites, steps } from "./lab";
 import { type Json, pack } from "./wire";
 
@@ -40,7 +41,8 @@ export class FakeKernel {
   readonly #pairs: Json[];
   #setting: Setting = { pair: 0, site: "resid_pre", metric: "logit_diff", direction: "denoise" };
   #seq = 0;
-  #current: string | null = null;
+  #way: Way = [];
+  #ways: Ways = [];
   #pinned: string | null = null;
   #teach: boolean;
   #selection: Json = nothing;
@@ -62,22 +64,22 @@ export class FakeKernel {
   receive(message: FromPage): void {
     if (message.type === "cancel") this.#cancelled.add(message.id);
     if (message.type === "hello" && message.known === undefined) this.#hello();
-    if (message.type === "hello" && this.#views.size === 0) void this.#open(null, "set", {}, null);
+    if (message.type === "hello" && this.#views.size === 0) void this.#open(null, "set", {}, []);
     if (message.type === "request") this.#answer(message.id, message.method, structuredClone(message.params));
   }
 
-  #answer(id: string, method: string, { parent = null, ...params }: Params): void {
+  #answer(id: string, method: string, { parent = [], ...params }: Params): void {
     const handlers: Record<string, () => unknown> = {
       set: () => {
         Object.assign(this.#setting, params);
-        return this.#open(id, "set", {}, null);
+        return this.#open(id, "set", {}, []);
       },
       set_pair: () => this.#setPair(id, params),
       preview: () => this.#preview(id, params),
       sweep: () => this.#measure(this.#views.get(String(params.view)) as View, id),
       show: () => {
-        this.#current = String(params.view);
-        this.#result(id, this.#views.get(this.#current) as View);
+        this.#go(params.way as Way);
+        this.#result(id, this.#views.get(String(params.view)) as View);
         this.#lab(null);
       },
       select: () => this.#select(id, params.cells as Params[]),
@@ -92,10 +94,16 @@ export class FakeKernel {
       again: () => {
         const view = this.#views.get(String(params.view)) as View;
         const question = view.question as { method: string; params: Params };
-        return this.#open(id, question.method, question.params, view.parent, params);
+        const way = upTo(this.#way, view.id) ?? [];
+        return this.#open(id, question.method, question.params, way.slice(0, -1), params);
       },
     };
-    void (handlers[method] ?? (() => this.#open(id, method, params, parent)))();
+    void (handlers[method] ?? (() => this.#open(id, method, params, parent as Way)))();
+  }
+
+  #go(way: Way): void {
+    this.#way = way;
+    this.#ways = taken(this.#ways, way);
   }
 
   #post(json: Json): void {
@@ -131,7 +139,8 @@ export class FakeKernel {
         sites,
         metrics,
         directions,
-        current: this.#current,
+        way: this.#way,
+        ways: this.#ways,
         pinned: this.#pinned,
         views: [...this.#views.keys()],
         teach: this.#teach,
@@ -166,7 +175,7 @@ export class FakeKernel {
     this.#post({ type: "result", id, view: view.id, status: view.status, open: view });
   }
 
-  async #open(id: string | null, method: string, params: Params, parent: unknown, other: Params = {}): Promise<void> {
+  async #open(id: string | null, method: string, params: Params, way: Way, other: Params = {}): Promise<void> {
     const setting = { ...this.#setting, ...other };
     const key = canonical([
       method,
@@ -178,20 +187,18 @@ export class FakeKernel {
     ]);
     const old = [...this.#views.values()].find((view) => view.key === key);
     if (old) {
-      this.#current = old.id;
+      this.#go(beyond(this.#ways, way, old.id));
       this.#result(id, old);
       return this.#lab(null);
     }
-    const view = (
-      method === "attention" ? this.#attention(params) : this.#grid(method, params, parent, setting)
-    ) as View;
+    const view = (method === "attention" ? this.#attention(params) : this.#grid(method, params, setting)) as View;
     const common = {
       id: `v${this.#views.size + 1}`,
       key,
       question: { method, params },
       request: id,
       explain: explain(setting.direction),
-      parent,
+      parent: way.at(-1) ?? null,
       status: "queued",
       steps: steps(method, params),
       code: "import patchwidget as pw\nmodel = pw.load()\n# …\n",
@@ -199,7 +206,7 @@ export class FakeKernel {
     };
     const made: View = { ...setting, ...view, ...common };
     this.#views.set(made.id, made);
-    this.#current = made.id;
+    this.#go(beyond(this.#ways, way, made.id));
     const { values, recovery, state, clean, corrupted, ...bare } = made;
     const blank =
       method === "attention"
@@ -221,9 +228,8 @@ export class FakeKernel {
     this.#result(id, made);
   }
 
-  #grid(method: string, params: Params, parent: unknown, setting: Setting): Json {
-    const row = (parent as { row?: number } | null)?.row;
-    const { recovery, ...drawn } = draw(this.#data, method, { ...params, row }, setting.site, setting.direction);
+  #grid(method: string, params: Params, setting: Setting): Json {
+    const { recovery, ...drawn } = draw(this.#data, method, params, setting.site, setting.direction);
     const [clean, corrupted] = this.#data.baselines;
     const known = Float32Array.from(recovery);
     return {
@@ -350,7 +356,7 @@ export class FakeKernel {
     }
     this.#pairs.push({ label: "typed", answer: null, distractor: null, ...prompts });
     this.#setting.pair = this.#pairs.length - 1;
-    void this.#open(id, "set", {}, null);
+    void this.#open(id, "set", {}, []);
   }
 
   #problems({ clean, corrupted, answer }: Params): Json[] {

@@ -41,7 +41,6 @@ export interface Drawn {
   cols: Axis;
   recovery: number[];
   patch: Params | null;
-  marked: { row: number | null; col: number | null } | null;
   site: string;
 }
 
@@ -84,7 +83,6 @@ function plain(data: Data, method: string, params: Params, site: string): Drawn 
         cols: pos(),
         recovery,
         patch: { site },
-        marked: null,
         site,
       };
     }
@@ -96,7 +94,6 @@ function plain(data: Data, method: string, params: Params, site: string): Drawn 
         cols: axis("head", heads),
         recovery: data.heads.flat(),
         patch: { site: "z", pos: params.pos },
-        marked: { row: Number(params.row ?? 0), col: null },
         site: "z",
       };
     case "parts": {
@@ -108,7 +105,6 @@ function plain(data: Data, method: string, params: Params, site: string): Drawn 
         cols: pos(),
         recovery: waves(5, tokens.length, 0.3),
         patch: { layer: params.layer, head: params.head },
-        marked: null,
         site: "z",
       };
     }
@@ -123,7 +119,6 @@ function plain(data: Data, method: string, params: Params, site: string): Drawn 
         cols: pos("src_pos"),
         recovery,
         patch: { site: "pattern", layer: params.layer, head: params.head },
-        marked: null,
         site: "pattern",
       };
     }
@@ -138,7 +133,6 @@ function plain(data: Data, method: string, params: Params, site: string): Drawn 
           (r) => r ** 9 * 0.2,
         ),
         patch: { site: "mlp_post", layer: params.layer, pos: params.pos },
-        marked: null,
         site: "mlp_post",
       };
     }
@@ -151,7 +145,6 @@ function plain(data: Data, method: string, params: Params, site: string): Drawn 
         cols: axis("sender", senders.length, senders.map(String), senders),
         recovery: waves(Number(params.layer), senders.length, 0.08),
         patch: null,
-        marked: null,
         site: String(params.site),
       };
     }

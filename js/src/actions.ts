@@ -2,8 +2,10 @@
 import { cellOf, questionOf } from "./cells";
 import type { View } from "./messages";
 import type { Patch, Prompts, Question, Setting, Step } from "./protocol";
+import { shown, standing, wayOver } from "./standing";
 import type { LabState } from "./state";
-import { answered, isWhole, mainGridOf, pathTo, settingOf, shownAt } from "./tree";
+import { answered, isWhole, mainGridOf, settingOf } from "./tree";
+import { beyond, sameWay, taken, toCell, type Way } from "./way";
 
 export interface Actions {
   set(changes: Partial<Setting>): void;
@@ -11,7 +13,10 @@ export interface Actions {
   preview(prompts: Prompts): void;
   /** Measure a view again. */
   sweep(view: string): void;
-  show(view: string): void;
+  /** Go to the end of a way. */
+  go(way: Way): void;
+  /** Stand at a cell of a view, without asking anything there. */
+  choose(view: View, index: number): void;
   take(step: Step, view: View, index: number | null): void;
   /** The same question under another setting. */
   again(view: View, changes: Partial<Setting>): void;
@@ -50,33 +55,36 @@ export function makeActions(holder: Holder, port: () => Port | null): Actions {
   const request = (method: string, params: Record<string, unknown>) => {
     if (live()) port()?.request({ method, params });
   };
-  const goTo = (view: View | null) => {
-    if (view) holder.update((state) => ({ ...state, current: view.id }));
+  const go = (way: Way) => {
+    const end = way.at(-1);
+    const { views } = holder.state;
+    const view = views.get(end?.view ?? "");
+    if (!end || !view) return;
+    if (!live()) holder.update((state) => movedHere(state, way));
+    else if (!sameWay(way, standing(holder.state)) || !isWhole(view)) request("show", { view: end.view, way });
   };
-  const show = (id: string) => {
-    const view = holder.state.views.get(id);
-    if (!live()) goTo(view ?? null);
-    else if (id !== holder.state.current || (view && !isWhole(view))) request("show", { view: id });
-  };
+  const wayToCell = (view: View, index: number | null) =>
+    toCell(wayOver(holder.state, view.id), view.id, at(view, index));
 
   return {
-    show,
+    go,
+    choose: (view, index) => go(wayToCell(view, index)),
     set(changes) {
-      const { lab, views, current } = holder.state;
-      if (live()) request("set", changes);
-      else if (lab) goTo(mainGridOf(views, { ...settingOf(shownAt(views, current).main ?? lab), ...changes }));
+      const { lab, views } = holder.state;
+      if (live()) return request("set", changes);
+      const main = lab && mainGridOf(views, { ...settingOf(shown(holder.state).main ?? lab), ...changes });
+      if (main) go(beyond(lab.ways, [], main.id));
     },
     setPair: (prompts) => request("set_pair", { ...prompts }),
     preview: (prompts) => request("preview", { ...prompts }),
     sweep: (view) => request("sweep", { view }),
     take(step, view, index) {
+      const way = wayToCell(view, index);
       const known = knownAnswer(holder.state, view, index, step);
-      // a view under another main grid would take that one along
-      const mine = known && rootOf(holder.state, known) === rootOf(holder.state, view);
-      if (known && (!live() || (mine && known.status === "done"))) return show(known.id);
+      if (known && (!live() || known.status === "done")) return go(beyond(holder.state.lab?.ways ?? [], way, known.id));
+      if (!live()) return go(way);
       const { method, params } = questionOf(view, index, step);
-      const at = view.kind === "grid" && index !== null ? cellOf(view, index) : { row: null, col: null };
-      request(method, { ...params, parent: { view: view.id, ...at } });
+      request(method, { ...params, parent: way });
     },
     again: (view, changes) => request("again", { view: view.id, ...changes }),
     select: (cells) => request("select", { cells }),
@@ -93,6 +101,12 @@ export function makeActions(holder: Holder, port: () => Port | null): Actions {
   };
 }
 
-function rootOf({ views }: LabState, view: View): View | undefined {
-  return pathTo(views, view.id)[0];
+function at(view: View, index: number | null): { row: number | null; col: number | null } {
+  return view.kind === "grid" && index !== null ? cellOf(view, index) : { row: null, col: null };
+}
+
+/** Without a kernel the page itself keeps where one stands. */
+function movedHere(state: LabState, way: Way): LabState {
+  const { lab } = state;
+  return lab ? { ...state, moved: null, lab: { ...lab, way, ways: taken(lab.ways, way) } } : state;
 }

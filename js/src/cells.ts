@@ -7,7 +7,8 @@ export function valueOn({ values }: WireAxis, index: number): string | number {
   return values?.[index] ?? index;
 }
 
-function indexOn(axis: WireAxis, value: string | number): number | null {
+/** The index of a value on an axis; null where it is not there. */
+export function indexOn(axis: WireAxis, value: string | number): number | null {
   const index = axis.values ? axis.values.indexOf(value) : Number(value);
   return Number.isInteger(index) && index >= 0 && index < axis.size ? index : null;
 }
@@ -22,7 +23,7 @@ export function flatIndex({ cols }: Pick<GridView, "cols">, cell: { row: number 
 }
 
 /** Value of each axis at a cell. */
-function coordinates(view: GridView, index: number): Record<string, string | number> {
+export function coordinates(view: GridView, index: number): Record<string, string | number> {
   const { row, col } = cellOf(view, index);
   return { [view.rows.axis]: valueOn(view.rows, row), [view.cols.axis]: valueOn(view.cols, col) };
 }
@@ -52,7 +53,7 @@ export function questionOf(view: View, index: number | null, { method, params, t
 
 // ---- patches
 
-const inPatch = (axis: string) => ({ kv_head: "head", dest_pos: "pos" })[axis] ?? axis;
+export const inPatch = (axis: string) => ({ kv_head: "head", dest_pos: "pos" })[axis] ?? axis;
 
 /** The patch of a cell; null in grids whose cells are not patches of one activation. */
 export function patchOf(view: GridView, index: number): Patch | null {

@@ -1,11 +1,12 @@
 /** What a pane draws of a view: as it is, hidden, or compared with the pinned one.  Pure. */
-import { flatIndex, selectedIn } from "./cells";
+import { coordinates, flatIndex, indexOn, inPatch, selectedIn } from "./cells";
 import { remember } from "./memo";
 import type { GridView } from "./messages";
 import { autoLimit } from "./scale";
 import { comparedBy, differenceOf, hiddenSheet, sheetOf, unpatched } from "./sheets";
+import { onView, standing } from "./standing";
 import type { LabState } from "./state";
-import { below, comparable, pathTo, visitedCells } from "./tree";
+import { comparable, visitedCells } from "./tree";
 import type { Comparing, UiState } from "./ui";
 import type { GridContent } from "./view/grid";
 import { pairText } from "./wording";
@@ -48,13 +49,13 @@ export function createPaneContent() {
       grid: {
         sheet: comparing === "difference" && pinned ? { ...shown, title: differenceTitle(state, view, pinned) } : shown,
         limit: ui.limits[key] ?? auto(seen.effect),
-        chosen: chosenIn(state, ui, view),
+        chosen: chosenIn(state, view),
         selected:
           ui.dragged?.view === view.id ? new Set(ui.dragged.indices) : selected(view, state.selection?.cells ?? []),
-        visited: visited(state.views, view),
+        visited: visited(state.lab?.ways ?? [], view),
         ring: state.lab?.teach ? (ui.marks[view.id] ?? null) : null,
         strongCols: differing(state, view),
-        strongRow: markedRow(view),
+        strongRow: markedRow(state, view),
         ranked: ui.ranked,
         stage: stageOf(view),
         opens: hidden || view.steps.some((step) => step.reason === null),
@@ -89,12 +90,10 @@ export function isHidden(state: LabState, ui: UiState, view: GridView): boolean 
   return (state.lab?.teach ?? false) && ui.marks[view.id] === undefined;
 }
 
-/** The cell that leads on to what is shown below, or else the one last chosen. */
-export function chosenIn({ views, current, open }: LabState, ui: UiState, view: GridView): number | null {
-  const asked = open.detail?.params.parent as { view: string; row: number | null; col: number | null } | undefined;
-  if (asked?.view === view.id) return flatIndex(view, asked);
-  const child = below(pathTo(views, current), view);
-  return (child && flatIndex(view, child.parent)) ?? ui.picked[view.id] ?? null;
+/** The cell of a grid at which one stands, or stood where that grid is still on view. */
+export function chosenIn(state: LabState, view: GridView): number | null {
+  const stop = [...standing(state), ...onView(state)].find((one) => one.view === view.id);
+  return stop ? flatIndex(view, stop) : null;
 }
 
 function differing({ lab, pair }: LabState, view: GridView): readonly boolean[] {
@@ -108,8 +107,20 @@ function differing({ lab, pair }: LabState, view: GridView): readonly boolean[] 
   return marked;
 }
 
-function markedRow({ marked, rows }: GridView): number | null {
-  return marked?.row != null && marked.col === null && rows.size > 1 ? marked.row : null;
+/** The row of a grid that the cell one came from lies in, where no column is. */
+function markedRow(state: LabState, { id, rows, cols }: GridView): number | null {
+  const way = onView(state);
+  const cell = way[way.findIndex((stop) => stop.view === id) - 1];
+  const from = state.views.get(cell?.view ?? "");
+  const index = from?.kind === "grid" && cell ? flatIndex(from, cell) : null;
+  if (from?.kind !== "grid" || index === null) return null;
+  const at = Object.entries(coordinates(from, index)).map(([axis, value]) => [inPatch(axis), value] as const);
+  const known: Record<string, string | number> = { ...from.patch, ...Object.fromEntries(at) };
+  const place = (axis: GridView["rows"]) => {
+    const value = known[axis.axis];
+    return axis.size > 1 && value !== undefined ? indexOn(axis, value) : null;
+  };
+  return place(cols) === null ? place(rows) : null;
 }
 
 /** Changes when a list should be ranked anew: once there are numbers, and when all are final. */

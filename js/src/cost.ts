@@ -1,8 +1,8 @@
 /** What measuring the prompts that are being typed would take: cells, and time as far as the pace has been seen. */
 import { isTokens } from "./grid/sheet";
 import type { GridView } from "./messages";
+import { shown } from "./standing";
 import type { LabState } from "./state";
-import { shownAt } from "./tree";
 
 /** Seconds for a cell of one site in prompts of so many tokens. */
 interface Pace {
@@ -15,7 +15,7 @@ interface Pace {
 export function createCost(): (state: LabState) => string {
   let pace: Pace | null = null;
   return (state) => {
-    const { main } = shownAt(state.views, state.current);
+    const { main } = shown(state);
     pace = (main && paceOf(main, state.pair?.corrupted.length ?? 0)) ?? pace;
     const { preview } = state;
     if (!main || !preview || preview.problems.length > 0) return "";

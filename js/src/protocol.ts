@@ -20,7 +20,6 @@ import {
 // ---- page to kernel
 
 export type Patch = Record<string, string | number>;
-export type CellRef = { view: string; row: number | null; col: number | null };
 export type Prompts = { clean: string; corrupted: string; answer?: string | number; distractor?: string | number };
 export type Setting = { pair: number; site: string; metric: string; direction: string };
 
@@ -50,6 +49,8 @@ const patch = record(coordinate);
 
 const option = object({ name: string, label: string, text: words, reason: text });
 
+const cell = object({ view: string, row: index, col: index });
+
 const lab = object({
   id: string,
   model: string,
@@ -65,7 +66,8 @@ const lab = object({
   sites: array(option),
   metrics: array(option),
   directions: array(option),
-  current: text,
+  way: array(cell),
+  ways: list(array(cell)),
   pinned: text,
   views: list(string),
   teach: flag,
@@ -132,7 +134,7 @@ const common = {
   title: string,
   crumb: string,
   explain: words,
-  parent: nullable(object({ view: string, row: index, col: index })),
+  parent: nullable(cell),
   status,
   steps: list(step),
   code: words,
@@ -144,7 +146,6 @@ const grid = object({
   rows: axis,
   cols: axis,
   patch: nullable(patch),
-  marked: nullable(object({ row: index, col: index })),
   pairs: index,
   recorded: index,
   outlined: words,
@@ -216,6 +217,7 @@ export type WireView = Read<typeof view>;
 export type WireGrid = Extract<WireView, { kind: "grid" }>;
 export type WireAttention = Extract<WireView, { kind: "attention" }>;
 
+export type CellRef = Read<typeof cell>;
 export type Lab = Read<typeof lab>;
 export type Option = Read<typeof option>;
 export type Pair = Read<typeof pair>;

@@ -1,7 +1,8 @@
 /** What the page knows of the lab, and how each message changes it.  Pure functions: no DOM, no transport. */
 import type { Cells, FromKernel, GridCells, GridView, View } from "./messages";
 import type { Ahead, Baselines, FieldProblem, Lab, Pair, Patch, Preview, Question, Selection } from "./protocol";
-import { shownAt, type Views } from "./tree";
+import { land, leave, type Move, shown } from "./standing";
+import type { Views } from "./tree";
 
 /** Something that went wrong: a sentence, and what to do about it. */
 export type Problem = { message: string; hint: string };
@@ -21,8 +22,8 @@ export interface LabState {
   /** Whose work goes before this lab's. */
   ahead: Ahead;
   views: Views;
-  /** The view one stands at. */
-  current: string | null;
+  /** Where this page has gone before the kernel has confirmed it; else one stands at `lab.way`. */
+  moved: Move | null;
   preview: Preview | null;
   open: Readonly<Partial<Record<Slot, OpenRequest>>>;
   problems: Readonly<Partial<Record<"page" | "main" | "detail", Problem>>>;
@@ -39,7 +40,7 @@ export const initialState: LabState = {
   selection: null,
   ahead: null,
   views: new Map(),
-  current: null,
+  moved: null,
   preview: null,
   open: {},
   problems: {},
@@ -53,6 +54,7 @@ const slots: Record<string, Slot> = {
   preview: "preview",
   show: "show",
   select: "selection",
+  steer: "other",
   fetch: "other",
   pin: "other",
   teach: "other",
@@ -72,9 +74,8 @@ export function asked(state: LabState, request: OpenRequest): LabState {
     case "prompts":
       return { ...next, problems: without(without(state.problems, "main"), "detail"), fields: [] };
     case "detail":
-      return { ...next, problems: without(state.problems, "detail") };
     case "show":
-      return { ...next, problems: without(state.problems, "detail"), current: String(request.params.view) };
+      return { ...next, problems: without(state.problems, "detail"), moved: leave(state, request) };
     case "selection":
       return { ...next, selection: awaited(request.params.cells as Patch[]) };
     default:
@@ -97,6 +98,12 @@ function awaited(cells: Patch[]): Selection {
 }
 
 export function received(state: LabState, message: FromKernel): LabState {
+  const next = taken(state, message);
+  const moved = land(next, state, message);
+  return moved === next.moved ? next : { ...next, moved };
+}
+
+function taken(state: LabState, message: FromKernel): LabState {
   switch (message.type) {
     case "hello":
       return hello(state, message);
@@ -131,7 +138,6 @@ function hello(state: LabState, message: Extract<FromKernel, { type: "hello" }>)
     selection,
     ahead: null,
     views: known,
-    current: lab.current ?? views.at(-1)?.id ?? null,
     // what was asked before a loss may have been answered meanwhile
     open: state.link === "live" ? {} : state.open,
     problems: without(state.problems, "page"),
@@ -153,9 +159,8 @@ function labChanged(state: LabState, message: Extract<FromKernel, { type: "lab" 
   const ids = new Set(lab.views);
   const gone = [...state.views.keys()].some((id) => !ids.has(id));
   const views = gone ? new Map([...state.views].filter(([id]) => ids.has(id))) : state.views;
-  const going = state.open.show !== undefined && views.has(state.current ?? "");
   const selection = state.open.selection ? state.selection : message.selection;
-  return { ...state, lab, pair, baselines, selection, views, current: going ? state.current : lab.current };
+  return { ...state, lab, pair, baselines, selection, views };
 }
 
 function progress(state: LabState, message: Extract<FromKernel, { type: "progress" }>): LabState {
@@ -222,7 +227,7 @@ function failed(state: LabState, message: Extract<FromKernel, { type: "error" }>
   if (request?.slot === "selection" && state.selection) {
     return { ...next, selection: { ...state.selection, status: "failed", ...problem } };
   }
-  const { main } = shownAt(state.views, state.current);
+  const { main } = shown(state);
   const view = message.view === null ? undefined : state.views.get(message.view);
   const slot = view ? (view === main || view.parent === null ? "main" : "detail") : placeOf(request?.slot);
   return { ...next, problems: { ...next.problems, [slot]: problem } };

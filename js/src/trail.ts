@@ -6,11 +6,14 @@ import { cellOf, questionOf, stepsAt } from "./cells";
 import { chosenIn, isHidden } from "./content";
 import { compact } from "./format";
 import type { View } from "./messages";
-import type { Step } from "./protocol";
+import type { CellRef, Question, Step } from "./protocol";
 import { axisOf, shortPlace } from "./sheets";
+import { standing, viewsOn } from "./standing";
 import type { LabState } from "./state";
-import { below, pathTo } from "./tree";
+import type { Views } from "./tree";
 import type { UiState } from "./ui";
+import type { Way } from "./way";
+import { asking } from "./wording";
 
 export interface TrailStep {
   step: Step;
@@ -29,19 +32,19 @@ export interface TrailLine {
 
 /** A line for each view on the way of which a cell is chosen, or which has none to choose. */
 export function trail(state: LabState, ui: UiState): TrailLine[] {
-  const path = pathTo(state.views, state.current);
+  const path = viewsOn(state.views, standing(state));
   const offered = new Set<string>();
-  return path.flatMap((view) => {
-    const index = view.kind === "grid" ? chosenIn(state, ui, view) : null;
+  return path.flatMap((view, i) => {
+    const index = view.kind === "grid" ? chosenIn(state, view) : null;
     if (view.kind === "grid" && (index === null || index >= view.rows.size * view.cols.size)) return [];
-    const next = below(path, view);
+    const next = path[i + 1]?.question ?? askedAt(state, view);
     const steps = stepsAt(view, index).flatMap((step) => {
       const question = canonical(questionOf(view, index, step));
       const known = asksKernel(state) || knownAnswer(state, view, index, step) !== null;
       // what has been offered further up need not be offered again
       if (offered.has(question) || !known) return [];
       offered.add(question);
-      const active = next !== null && canonical(next.question) === question;
+      const active = next !== null && canonical(next) === question;
       return [{ step, active, disabled: step.reason !== null }];
     });
     return [{ view, index, steps, ...words(state, ui, view, index) }];
@@ -56,18 +59,33 @@ function words(state: LabState, ui: UiState, view: View, index: number | null): 
   return { place, value: known ? compact(view.cells?.recovery[index] as number, 3) : "" };
 }
 
-/** The texts of the breadcrumb: each view by its name; in front of the last the cell it was opened at. */
-export function crumbs(state: LabState): { view: View; text: string }[] {
-  const path = pathTo(state.views, state.current);
+/** What has been asked at the cell where one stands, and is not there yet. */
+function askedAt({ open, moved }: LabState, view: View): Question | null {
+  const asked = open.detail;
+  if (!asked || moved?.request !== asked.id || moved.before === null || moved.way.at(-1)?.view !== view.id) return null;
+  const { parent: _, ...params } = asked.params;
+  return { method: asked.method, params };
+}
+
+/** The texts of the breadcrumb of a way: each view by its name; in front of the last the cell from which one came. */
+export function crumbs({ views }: LabState, way: Way): { view: View; text: string }[] {
+  const path = viewsOn(views, way);
   return path.map((view, i) => {
-    if (i < path.length - 1) return { view, text: view.crumb };
-    const parent = state.views.get(view.parent?.view ?? "");
-    const cell = view.parent;
-    if (parent?.kind !== "grid" || cell?.row == null || cell.col === null) return { view, text: view.crumb };
-    const place = shortPlace(
-      { rows: axisOf(parent.rows), cols: axisOf(parent.cols) },
-      { row: cell.row, col: cell.col },
-    );
-    return { view, text: place === view.crumb ? place : `${place} › ${view.crumb}` };
+    const place = i > 0 && i === path.length - 1 ? placeAt(views, way[i - 1]) : "";
+    return { view, text: [place, view.crumb].filter((text, at, all) => text && text !== all[at - 1]).join(" › ") };
   });
+}
+
+/** The texts of the breadcrumb where one stands; while a view is asked for, the last is the cell. */
+export function crumbsHere(state: LabState): string[] {
+  const way = standing(state);
+  const texts = crumbs(state, way).map(({ text }) => text);
+  return asking(state, "detail") ? [...texts, placeAt(state.views, way.at(-1)) || "…"] : texts;
+}
+
+/** The cell of a stop in words; "" where none is chosen. */
+function placeAt(views: Views, stop: CellRef | undefined): string {
+  const view = views.get(stop?.view ?? "");
+  if (view?.kind !== "grid" || stop?.row == null || stop.col === null) return "";
+  return shortPlace({ rows: axisOf(view.rows), cols: axisOf(view.cols) }, { row: stop.row, col: stop.col });
 }

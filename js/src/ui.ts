@@ -15,8 +15,6 @@ export interface UiState {
   narrow: boolean;
   /** Predicted cells, by view. */
   marks: Readonly<Record<string, number>>;
-  /** The cell last chosen in each grid. */
-  picked: Readonly<Record<string, number>>;
   /** A selection while it is dragged. */
   dragged: { view: string; indices: readonly number[] } | null;
 }
@@ -28,6 +26,5 @@ export const initialUi: UiState = {
   folded: null,
   narrow: false,
   marks: {},
-  picked: {},
   dragged: null,
 };

@@ -2,27 +2,29 @@
 import { compact, duration } from "./format";
 import type { GridView, View } from "./messages";
 import type { Ahead, Check, Lab } from "./protocol";
+import { shown } from "./standing";
 import type { LabState } from "./state";
 import { shorten } from "./tokens";
-import { shownAt } from "./tree";
 
 export type Place = "main" | "detail";
 
 /** Whether a grid is being measured, or has been asked for. */
 export function busy(state: LabState, place: Place): boolean {
-  const status = shownAt(state.views, state.current)[place]?.status;
+  const status = shown(state)[place]?.status;
   return asking(state, place) || status === "running" || status === "queued";
 }
 
 /** A request for this place has been sent, and its view has not been opened yet. */
-export function asking({ open, views }: LabState, place: Place): boolean {
+export function asking({ open, views, moved }: LabState, place: Place): boolean {
   const request = place === "main" ? (open.main ?? open.prompts) : open.detail;
-  return request !== undefined && ![...views.values()].some((view) => view.request === request.id);
+  if (!request || [...views.values()].some((view) => view.request === request.id)) return false;
+  // one has gone on to a view that is filled for another request, or somewhere else
+  return !("parent" in request.params) || (moved?.request === request.id && moved.before !== null);
 }
 
 /** "328 of 420 exact · 0.2 s left" */
 export function progressText(state: LabState, place: Place): string {
-  const view = shownAt(state.views, state.current)[place];
+  const view = shown(state)[place];
   if (state.link === "stored") return view ? `saved · ${gridText(view)}` : "";
   if (state.link === "lost") return "not connected";
   if (state.silent && awaited(state, place)) return "waiting for the kernel…";
@@ -67,7 +69,7 @@ export function gridText(view: GridView): string {
 
 /** What is said aloud about progress: short, and not too often. */
 export function spokenProgress(state: LabState): string {
-  const { main, detail } = shownAt(state.views, state.current);
+  const { main, detail } = shown(state);
   const view = detail && busy(state, "detail") ? detail : main;
   if (!view) return "";
   if (state.silent) return "Waiting for the kernel";

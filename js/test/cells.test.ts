@@ -4,11 +4,12 @@ import { canonical } from "../src/canonical";
 import { defaultStep, indexOfPatch, patchOf, questionOf, selectedIn, stepsAt } from "../src/cells";
 import type { GridView } from "../src/messages";
 import type { Question } from "../src/protocol";
+import { standing } from "../src/standing";
 import { initialState, type LabState } from "../src/state";
-import { crumbs, trail } from "../src/trail";
+import { crumbs, crumbsHere, trail } from "../src/trail";
 import { answered, comparable, mainGridOf, visitedCells } from "../src/tree";
 import { initialUi } from "../src/ui";
-import { fromPage, mainGrid, opened, stateAfter, viewOf } from "./fixtures";
+import { fromPage, mainGrid, opened, standingAt, stateAfter, stop, viewOf } from "./fixtures";
 
 const heads = opened("progress_open") as GridView;
 const parts = opened("result_parts") as GridView;
@@ -74,7 +75,11 @@ describe("patches", () => {
 });
 
 describe("the tree", () => {
-  const state: LabState = { ...stateAfter("hello", "result", "progress_open", "result_attention"), current: "v3" };
+  const state: LabState = standingAt(stateAfter("hello", "result", "progress_open", "result_attention"), [
+    stop("v1", 1, 2),
+    stop("v2", 1, 0),
+    stop("v3"),
+  ]);
   const views = state.views;
 
   it("finds what has been asked before", () => {
@@ -88,7 +93,7 @@ describe("the tree", () => {
   });
 
   it("knows the cells that lead on", () => {
-    expect([...visitedCells(views, mainGrid())]).toEqual([5]);
+    expect([...visitedCells(state.lab?.ways ?? [], mainGrid())]).toEqual([5]);
   });
 
   it("compares only grids of the same axes", () => {
@@ -98,8 +103,9 @@ describe("the tree", () => {
   });
 
   it("tells the way", () => {
-    expect(crumbs(state).map(({ text }) => text)).toEqual(["resid_pre", "heads", "head 1.0 › attention"]);
-    expect(crumbs({ ...state, current: "v2" }).at(-1)?.text).toBe("layer 1 at ·to (2) › heads");
+    expect(crumbsHere(state)).toEqual(["resid_pre", "heads", "head 1.0 › attention"]);
+    expect(crumbs(state, [stop("v1", 1, 2), stop("v2")]).at(-1)?.text).toBe("layer 1 at ·to (2) › heads");
+    expect(crumbs(state, [stop("v1", 0, 2), stop("v2")]).at(-1)?.text).toBe("layer 0 at ·to (2) › heads");
   });
 
   it("offers what can be asked at each cell on the way", () => {
@@ -145,7 +151,7 @@ describe("actions", () => {
   it("ask the kernel, and name the cell", () => {
     const { sent, actions } = make(stateAfter("hello", "result"));
     actions.take(step, mainGrid(), 5);
-    expect(sent).toEqual([{ method: "heads", params: { site: "z", pos: 2, parent: { view: "v1", row: 1, col: 2 } } }]);
+    expect(sent).toEqual([{ method: "heads", params: { site: "z", pos: 2, parent: [stop("v1", 1, 2)] } }]);
   });
 
   it("go to what has been measured without asking again", () => {
@@ -154,7 +160,7 @@ describe("actions", () => {
     const views = new Map(known.views).set("v2", { ...whole, status: "done", cells });
     const { sent, actions } = make({ ...known, views });
     actions.take(step, mainGrid(), 5);
-    expect(sent).toEqual([{ method: "show", params: { view: "v2" } }]);
+    expect(sent).toEqual([{ method: "show", params: { view: "v2", way: [stop("v1", 1, 2), stop("v2")] } }]);
   });
 
   it("without a kernel go where there is something, and nowhere else", () => {
@@ -163,14 +169,14 @@ describe("actions", () => {
     const views = new Map(known.views).set("v2", { ...whole, status: "done", cells });
     const { sent, holder, actions } = make({ ...known, views, link: "stored" });
     actions.take(step, mainGrid(), 0);
-    expect(holder.state.current).toBe("v1");
+    expect(standing(holder.state)).toEqual([stop("v1", 0, 0)]);
     actions.take(step, mainGrid(), 5);
-    expect(holder.state.current).toBe("v2");
+    expect(standing(holder.state)).toEqual([stop("v1", 1, 2), stop("v2")]);
     actions.set({ direction: "noise" });
     actions.select([{ site: "z" }]);
-    expect(holder.state.current).toBe("v2");
+    expect(standing(holder.state).at(-1)?.view).toBe("v2");
     actions.set({});
-    expect(holder.state.current).toBe("v1");
+    expect(standing(holder.state)).toEqual([stop("v1", 1, 2)]);
     actions.pin("v1");
     expect(holder.state.lab?.pinned).toBe("v1");
     expect(sent).toEqual([]);
@@ -179,7 +185,7 @@ describe("actions", () => {
   it("do nothing before there is a lab", () => {
     const { sent, actions } = make({ ...initialState, link: "stored" });
     actions.set({ site: "z" });
-    actions.show("v1");
+    actions.go([stop("v1")]);
     expect(sent).toEqual([]);
   });
 });

@@ -2,7 +2,9 @@
 
 import messages from "../../tests/protocol/messages.json";
 import { type FromKernel, type GridView, parseMessage, type View } from "../src/messages";
+import type { CellRef } from "../src/protocol";
 import { initialState, type LabState, received } from "../src/state";
+import { taken, type Way } from "../src/way";
 
 const arrays = { float32: Float32Array, uint32: Uint32Array, uint8: Uint8Array };
 type BufferSpec = { dtype: string; data: (number | null)[] };
@@ -38,6 +40,17 @@ export function parsed<T extends FromKernel["type"]>(name: string, changes: Reco
 /** The state after these messages. */
 export function stateAfter(...names: string[]): LabState {
   return names.reduce((state, name) => received(state, parsed(name)), initialState);
+}
+
+/** A cell of a view, or the view alone. */
+export function stop(view: string, row: number | null = null, col: number | null = null): CellRef {
+  return { view, row, col };
+}
+
+/** The state at the end of a way. */
+export function standingAt(state: LabState, way: Way): LabState {
+  const { lab } = state;
+  return { ...state, moved: null, lab: lab && { ...lab, way, ways: taken(lab.ways, way) } };
 }
 
 export function viewOf(state: LabState, id: string): View {

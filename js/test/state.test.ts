@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { GridView } from "../src/messages";
+import { shown, standing } from "../src/standing";
 import { asked, type LabState, type OpenRequest, received, slotOf } from "../src/state";
-import { shownAt } from "../src/tree";
-import { opened, parsed, stateAfter, viewOf } from "./fixtures";
+import { opened, parsed, standingAt, stateAfter, stop, viewOf } from "./fixtures";
 
 const request = (id: string, method: string, params: Record<string, unknown> = {}): OpenRequest => ({
   id,
@@ -11,6 +11,7 @@ const request = (id: string, method: string, params: Record<string, unknown> = {
   slot: slotOf(method),
 });
 const on = (state: LabState, name: string, changes = {}) => received(state, parsed(name, changes));
+const at = (state: LabState) => standing(state).at(-1)?.view;
 const cellsOf = (state: LabState, id: string) => (viewOf(state, id) as GridView).cells;
 
 describe("the state", () => {
@@ -19,7 +20,7 @@ describe("the state", () => {
     expect(state.link).toBe("live");
     expect(state.pair?.answer).toBe(" Mary");
     expect([...state.views.keys()]).toEqual(["v1"]);
-    expect(state.current).toBe("v1");
+    expect(at(state)).toBe("v1");
     expect(state.selection?.status).toBe("none");
   });
 
@@ -41,8 +42,8 @@ describe("the state", () => {
   it("has a view as soon as it is opened, and goes there with the lab", () => {
     const open = stateAfter("hello", "progress_open");
     expect(viewOf(open, "v2").status).toBe("queued");
-    expect(open.current).toBe("v1");
-    expect(on(open, "lab").current).toBe("v2");
+    expect(at(open)).toBe("v1");
+    expect(at(on(open, "lab"))).toBe("v2");
   });
 
   it("gives an opened view its first cells, of which nothing was known", () => {
@@ -79,19 +80,23 @@ describe("going back", () => {
   const there = () => stateAfter("hello", "progress_open", "lab");
 
   it("shows a view at once, and stays there until the kernel has heard", () => {
-    const going = asked(there(), request("p-1", "show", { view: "v1" }));
-    expect(going.current).toBe("v1");
-    expect(on(going, "lab").current).toBe("v1");
+    const going = asked(there(), request("p-1", "show", { view: "v1", way: [stop("v1")] }));
+    expect(at(going)).toBe("v1");
+    expect(at(on(going, "lab"))).toBe("v1");
     const back = on(on(going, "lab"), "result", { id: "p-1" });
     expect(back.open.show).toBeUndefined();
-    expect(on(back, "lab").current).toBe("v2");
+    expect(at(on(back, "lab"))).toBe("v2");
   });
 
   it("shows main grid, detail and attention of the way", () => {
-    const state = { ...stateAfter("hello", "progress_open", "result_attention"), current: "v3" };
-    const shown = shownAt(state.views, state.current);
-    expect([shown.main?.id, shown.detail?.id, shown.attention?.id]).toEqual(["v1", "v2", "v3"]);
-    expect(shownAt(state.views, "v1").detail).toBeNull();
+    const state = standingAt(stateAfter("hello", "progress_open", "result_attention"), [
+      stop("v1", 1, 2),
+      stop("v2", 1, 0),
+      stop("v3"),
+    ]);
+    const { main, detail, attention } = shown(state);
+    expect([main?.id, detail?.id, attention?.id]).toEqual(["v1", "v2", "v3"]);
+    expect(shown(standingAt(state, [stop("v1")])).detail).toBeNull();
   });
 });
 
@@ -146,7 +151,7 @@ describe("errors", () => {
     expect(refused.fields[0]?.field).toBe("answer");
     expect(refused.problems).toEqual({});
     expect(refused.open).toEqual({});
-    expect(shownAt(refused.views, refused.current).main?.status).toBe("done");
+    expect(shown(refused).main?.status).toBe("done");
     expect(asked(refused, request("p-2", "set_pair")).fields).toEqual([]);
   });
 });

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import patchLab from "../src/index";
 import type { FromPage } from "../src/protocol";
-import { fromPage, stored, wire } from "./fixtures";
+import { fromPage, stop, stored, wire } from "./fixtures";
 
 type Listener = (content: unknown, buffers: DataView[]) => void;
 // biome-ignore lint/suspicious/noExplicitAny: a message of the fixture, to be changed anywhere
@@ -135,7 +135,7 @@ describe("the panel", () => {
     await receive("hello", "result_mean");
     await answer("result_mean", (json) => Object.assign(json.open, { status: "running", done: 0 }));
     await answer("progress_recorded", (json) => Object.assign(json, { view: "v6" }));
-    await answer("lab_mean", (json) => Object.assign(json.lab, { current: "v6", views: ["v1", "v2", "v6"] }));
+    await answer("lab_mean", (json) => Object.assign(json.lab, { way: [stop("v6")], views: ["v1", "v2", "v6"] }));
     expect(part(el, "status").textContent).toBe("recording pair 5 of 8");
     expect(part(el, "progress").getAttribute("aria-valuenow")).toBe("4");
     await answer("progress_recorded", (json) => Object.assign(json, { view: "v6", recorded: 8 }));
@@ -166,7 +166,7 @@ describe("the panel", () => {
 
   it("says under the grid what an outline means", async () => {
     const el = view();
-    await answer("hello", (json) => Object.assign(json.lab, { current: "v6" }));
+    await answer("hello", (json) => Object.assign(json.lab, { way: [stop("v6")] }));
     await receive("result_mean");
     expect(part(el, "legend").textContent).toContain("outlined: significant at 0.05 (Benjamini-Hochberg over 6 cells)");
   });
@@ -250,7 +250,7 @@ describe("keys", () => {
     press(main, "End");
     press(main, "Enter");
     const { id } = last();
-    expect(last()).toMatchObject({ method: "heads", params: { ...fromPage.heads?.params } });
+    expect(last()).toMatchObject({ method: "heads", params: { site: "z", pos: 2, parent: [stop("v1", 1, 2)] } });
     await answer("progress_open", (json) =>
       Object.assign(json, { id, open: { ...(json.open as object), request: id } }),
     );
@@ -352,7 +352,9 @@ describe("what is shown beside", () => {
     const el = view();
     await receive("hello", "result", "progress_open", "lab", "result_attention");
     await answer("lab", (json) => {
-      Object.assign(json.lab, { current: "v3", views: ["v1", "v2", "v3"], teach: false });
+      const way = [stop("v1", 1, 2), stop("v2", 1, 0), stop("v3")];
+      const ways = [way.slice(0, 1), way.slice(0, 2), way];
+      Object.assign(json.lab, { way, ways, views: ["v1", "v2", "v3"], teach: false });
     });
     const bars = [...part(el, "attention").querySelectorAll("li")].map((bar) => bar.getAttribute("aria-label"));
     expect(bars).toEqual([
@@ -363,7 +365,7 @@ describe("what is shown beside", () => {
     part(el, "steps").querySelector<HTMLElement>('[data-step="entries"]')?.click();
     expect(last()).toMatchObject({
       method: "entries",
-      params: { layer: 1, head: 0, parent: { view: "v3", row: null } },
+      params: { layer: 1, head: 0, parent: [stop("v1", 1, 2), stop("v2", 1, 0), stop("v3")] },
     });
     const steps = [...part(el, "history").querySelectorAll<HTMLElement>("[role=treeitem]")];
     expect(steps.map((step) => [step.dataset.view, step.getAttribute("aria-level")])).toEqual([
@@ -394,7 +396,7 @@ describe("what is shown beside", () => {
       Object.assign(json, { view: "v7", open: { ...open, id: "v7", direction: "noise" } });
     });
     await answer("lab", (json) => {
-      Object.assign(json.lab as object, { current: "v7", pinned: "v1", views: ["v1", "v7"], teach: false });
+      Object.assign(json.lab as object, { way: [stop("v7")], pinned: "v1", views: ["v1", "v7"], teach: false });
     });
     expect(part(el, "legend").textContent).toContain("difference of effect");
     expect(focusCell(el, "grid").getAttribute("aria-label")).toContain("difference");
@@ -405,7 +407,7 @@ describe("what is shown beside", () => {
     await receive("hello", "result");
     part(el, "teach").click();
     expect(last()).toMatchObject({ method: "teach", params: { on: true } });
-    await answer("lab", (json) => Object.assign(json.lab as object, { current: "v1", views: ["v1"], teach: true }));
+    await answer("lab", (json) => Object.assign(json.lab as object, { way: [stop("v1")], views: ["v1"], teach: true }));
     const cell = focusCell(el, "grid");
     expect(cell.getAttribute("aria-label")).toContain("hidden");
     const count = sent.length;

@@ -1,6 +1,7 @@
 /** Progress said aloud, politely: at once when something starts or ends, in between only every few seconds. */
+
+import { shown } from "../standing";
 import type { LabState } from "../state";
-import { shownAt } from "../tree";
 import { spokenProgress } from "../wording";
 import { h } from "./dom";
 
@@ -14,7 +15,7 @@ export function createAnnouncer(now: () => number = () => performance.now()) {
   return {
     element,
     show(state: LabState): void {
-      const { main, detail } = shownAt(state.views, state.current);
+      const { main, detail } = shown(state);
       const phase = [state.silent, main?.id, main?.status, detail?.id, detail?.status].join();
       if (phase === lastPhase && now() - lastTime < PAUSE_MS) return;
       const text = spokenProgress(state);

@@ -1,10 +1,11 @@
 /** The whole panel: puts the parts together and shows them the state, once for each frame at most. */
 import type { Actions } from "../actions";
+import { chosenIn } from "../content";
 import { neutral, ramp } from "../scale";
+import { shown } from "../standing";
 import type { LabState } from "../state";
 import { Store } from "../store";
 import type { Theme } from "../theme";
-import { shownAt } from "../tree";
 import { initialUi, type UiState } from "../ui";
 import { asking } from "../wording";
 import { createAnnouncer } from "./announcer";
@@ -42,16 +43,16 @@ export function mountApp(host: HTMLElement, store: Store<LabState>, actions: Act
     },
   };
 
-  /** A cell was opened: what it leads to is brought into sight as soon as it is there, and by keys it gets the focus. */
-  let follow: { by: By; from: string | null } | null = null;
+  /** A cell of the main grid was opened: what it leads to is brought into sight as soon as it is there, and by keys it gets the focus. */
+  let follow: { by: By; index: number } | null = null;
   const prompts = createPrompts(actions, signal);
   const toolbar = createToolbar(actions, signal);
   const problem = createProblem();
   const note = h("p", { class: "pw-note pw-muted", pw: "waits" });
   const main = createMain(
     deps,
-    (by) => {
-      follow = { by, from: shownAt(store.state.views, store.state.current).detail?.id ?? null };
+    (index, by) => {
+      follow = { by, index };
     },
     () => clearSelection(),
     signal,
@@ -90,16 +91,15 @@ export function mountApp(host: HTMLElement, store: Store<LabState>, actions: Act
     detail.show(state);
     history.show(state, ui.state);
     announcer.show(state);
-    const opened = shownAt(state.views, state.current).detail?.id ?? null;
-    if (follow && opened !== null && !asking(state, "detail")) followTo(opened);
+    if (follow === null || asking(state, "detail")) return;
+    const { main: grid, detail: opened } = shown(state);
+    if (grid && opened && chosenIn(state, grid) === follow.index) {
+      if (ui.state.narrow) reveal();
+      if (follow.by === "key") detail.focus();
+    }
+    follow = null;
   };
   const reveal = eachFrame(detail.reveal, signal);
-  function followTo(opened: string): void {
-    if (!follow || (follow.by === "key" && opened === follow.from)) return;
-    if (ui.state.narrow) reveal();
-    if (follow.by === "key") detail.focus();
-    follow = null;
-  }
   const soon = eachFrame(show, signal);
   store.subscribe(soon, signal);
   ui.subscribe(soon, signal);
@@ -121,8 +121,8 @@ function watchWidth(root: HTMLElement, tell: (narrow: boolean) => void, signal: 
 }
 
 /** The lines that compute the picture on view again. */
-function codeOf({ views, current }: LabState): string | null {
-  return shownAt(views, current).main?.code || null;
+function codeOf(state: LabState): string | null {
+  return shown(state).main?.code || null;
 }
 
 function noteText({ lab, link, silent }: LabState): string {

@@ -2,9 +2,9 @@
 import { defaultStep } from "../cells";
 import { isHidden } from "../content";
 import type { GridView } from "../messages";
+import { onView, shown, standing, viewsOn } from "../standing";
 import type { LabState } from "../state";
-import { crumbs } from "../trail";
-import { pathTo, shownAt } from "../tree";
+import { crumbsHere } from "../trail";
 import { asking, busy, progressText } from "../wording";
 import { createAttention } from "./attention";
 import type { Deps } from "./deps";
@@ -22,11 +22,10 @@ export function createDetail(deps: Deps, toMain: () => void, signal: AbortSignal
   /** Back to where the shown view was opened. */
   const leave = () => {
     if (!state) return false;
-    const path = pathTo(state.views, state.current);
-    const parent = path.at(-2);
-    if (!parent) return false;
-    actions.show(parent.id);
-    if (path.length === 2 || shownAt(state.views, parent.id).detail === null) toMain();
+    const back = onView(state).slice(0, -1);
+    if (back.length === 0) return false;
+    actions.go(back);
+    if (viewsOn(state.views, back).filter(({ kind }) => kind === "grid").length === 1) toMain();
     return true;
   };
   const pane = createPane(
@@ -37,6 +36,7 @@ export function createDetail(deps: Deps, toMain: () => void, signal: AbortSignal
       onOpen(view, index) {
         const step = defaultStep(view, index);
         if (step) actions.take(step, view, index);
+        else actions.choose(view, index);
       },
     },
     deps,
@@ -72,12 +72,12 @@ export function createDetail(deps: Deps, toMain: () => void, signal: AbortSignal
     crumb,
     "click",
     (event) => {
-      const id = (event.target as Element).closest<HTMLElement>("[data-view]")?.dataset.view;
-      if (id) actions.show(id);
+      const at = (event.target as Element).closest<HTMLElement>("[data-at]")?.dataset.at;
+      if (state && at) actions.go(standing(state).slice(0, Number(at) + 1));
     },
     signal,
   );
-  const showCrumbs = memo((parts: { id: string; text: string }[]) => crumb.replaceChildren(...trailOf(parts)));
+  const showCrumbs = memo((parts: string[]) => crumb.replaceChildren(...trailOf(parts)));
 
   return {
     element,
@@ -87,10 +87,11 @@ export function createDetail(deps: Deps, toMain: () => void, signal: AbortSignal
     leave,
     show(now: LabState): void {
       state = now;
-      const { main, detail: grid, attention: row } = shownAt(now.views, now.current);
+      const { main, detail: grid, attention: row } = shown(now);
       const isBusy = busy(now, "detail") && now.link === "live";
       running = isBusy ? grid : null;
-      showCrumbs(grid || row ? crumbs(now).map(({ view, text }) => ({ id: view.id, text })) : []);
+      const crumbs = crumbsHere(now);
+      showCrumbs(crumbs.length > 1 ? crumbs : []);
       setText(status, grid || isBusy ? progressText(now, "detail") : "");
       toggle(cancel, isBusy && grid !== null);
       showBar(asking(now, "detail") ? 0 : (grid?.done ?? 0), grid?.total ?? 0, isBusy);
@@ -125,12 +126,12 @@ function widthOf(grid: GridView | null): number {
 }
 
 /** "resid_pre › layer 23 at ·to (13) › heads", the last strong, the others lead back. */
-function trailOf(parts: { id: string; text: string }[]): Node[] {
-  return parts.map(({ id, text }, i) => {
+function trailOf(parts: string[]): Node[] {
+  return parts.map((text, i) => {
     const last = i === parts.length - 1;
     const words = h("bdi", {}, text);
     if (last) return h("b", { "aria-current": "page" }, words);
     const separator = h("i", { "aria-hidden": "true" }, "›");
-    return h("span", {}, h("button", { "data-view": id }, words), separator);
+    return h("span", {}, h("button", { "data-at": i }, words), separator);
   });
 }

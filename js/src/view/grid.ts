@@ -69,6 +69,8 @@ export class Grid {
   #room: { key: string; labelHeight: number; gutter: number } | null = null;
   /** Where the keys are, as a flat index; null is the upper left in sight. */
   #cursor: number | null = null;
+  /** The cell that was opened last. */
+  #opened: number | null = null;
   #hover: number | null = null;
   #frame = 0;
   /** The sheet on view. */
@@ -93,6 +95,7 @@ export class Grid {
       point: (index: number | null, at?: { x: number; y: number }) => this.#point(index, at),
       open: (index: number, by: By) => {
         options.onHover(null);
+        this.#opened = index;
         options.onOpen(index, by);
       },
       select: options.onSelect,
@@ -106,17 +109,24 @@ export class Grid {
   }
 
   show(content: GridContent): void {
-    const [old, { sheet, strongRow }] = [this.#content, content];
-    if (old?.sheet.id !== sheet.id) {
-      if (!old || !isAlike(old, content)) {
-        this.#cursor = null;
-        this.#scroller.reset();
-      }
-      if (strongRow !== null) this.#cursor = strongRow * sheet.cols.size;
+    const [old, { sheet }] = [this.#content, content];
+    if (old?.sheet.id !== sheet.id && (!old || !isAlike(old, content))) {
+      this.#cursor = null;
+      this.#scroller.reset();
     }
+    this.#follow(content);
     this.#content = content;
     if (this.#layout) this.#draw();
     else this.#drawNow(content); // at once, so that it never has another height
+  }
+
+  /** The keys go to the cell at which one stands, or to the row one comes from, as soon as that is another; not back to a cell opened here. */
+  #follow({ sheet, chosen, strongRow }: GridContent): void {
+    const old = this.#content?.sheet.id === sheet.id ? this.#content : null;
+    if (chosen !== null && chosen !== old?.chosen) {
+      if (chosen !== this.#opened) this.#cursor = chosen;
+      this.#opened = null;
+    } else if (strongRow !== null && strongRow !== old?.strongRow) this.#cursor = strongRow * sheet.cols.size;
   }
 
   /** Moves the keyboard focus to the grid's cell; a grid that has not been drawn takes it once it has. */

@@ -2,24 +2,26 @@
 import type { Actions } from "../actions";
 import { isHidden } from "../content";
 import type { View } from "../messages";
+import { standing, viewsOn } from "../standing";
 import type { LabState } from "../state";
 import type { Theme } from "../theme";
 import { crumbs } from "../trail";
-import { childrenOf, roots } from "../tree";
 import type { UiState } from "../ui";
+import { samePlace, taken, type Way } from "../way";
 import { pairText, settingText } from "../wording";
 import { h, hear, toggle } from "./dom";
 import { keepInSight } from "./reveal";
 import { paintThumbnail } from "./thumbnail";
 
-type Node = { view: View; depth: number; text: string };
+type Node = { way: Way; view: View; here: boolean; text: string };
 
-export function createHistory(actions: Pick<Actions, "show">, colours: () => Theme | null, signal: AbortSignal) {
+export function createHistory(actions: Pick<Actions, "go">, colours: () => Theme | null, signal: AbortSignal) {
   const tree = h("ul", { class: "pw-tree", role: "tree", label: "steps so far", pw: "history" });
   const element = h("section", "pw-history", h("h4", "pw-heading", "Steps"), tree);
   const items = () => [...tree.children] as HTMLElement[];
   const current = () => items().filter((item) => item.getAttribute("aria-selected") === "true");
   const reveal = keepInSight(tree, current, signal);
+  let nodes: Node[] = [];
   let drawn = "";
   let shown = "";
 
@@ -27,8 +29,9 @@ export function createHistory(actions: Pick<Actions, "show">, colours: () => The
     tree,
     "click",
     (event) => {
-      const id = (event.target as Element).closest<HTMLElement>("[role=treeitem]")?.dataset.view;
-      if (id) actions.show(id);
+      const item = (event.target as Element).closest<HTMLElement>("[role=treeitem]");
+      const node = item && nodes[items().indexOf(item)];
+      if (node) actions.go(node.way);
     },
     signal,
   );
@@ -64,19 +67,18 @@ export function createHistory(actions: Pick<Actions, "show">, colours: () => The
   return {
     element,
     show(state: LabState, ui: UiState): void {
-      const nodes = flat(state);
+      nodes = flat(state);
       toggle(element, nodes.length > 0);
       const theme = colours();
       const key = JSON.stringify([
-        nodes.map(({ view, depth, text }) => [
-          view.id,
-          depth,
+        nodes.map(({ way, view, here, text }) => [
+          way,
+          here,
           text,
           view.status,
           view.kept,
           isHidden(state, ui, view as never),
         ]),
-        state.current,
         state.lab?.pinned,
         theme?.background,
       ]);
@@ -84,10 +86,10 @@ export function createHistory(actions: Pick<Actions, "show">, colours: () => The
       drawn = key;
       const had = items().findIndex((item) => item.matches(":focus"));
       tree.replaceChildren(...nodes.map((node) => treeItem(node, state, ui, theme)));
-      const at = items().findIndex((item) => item.dataset.view === state.current);
+      const at = nodes.findIndex(({ here }) => here);
       for (const [i, item] of items().entries()) item.tabIndex = i === Math.max(0, at) ? 0 : -1;
       if (had >= 0) focusItem(items(), had);
-      const place = `${state.current} of ${nodes.length}`;
+      const place = `${at} of ${nodes.length}`;
       if (place !== shown) reveal(); // and what the user has scrolled to stays while cells come in
       shown = place;
     },
@@ -101,17 +103,22 @@ function focusItem(items: HTMLElement[], to: number): void {
   item.focus();
 }
 
-/** Depth first, oldest first. */
+/** The ways to all places, depth first, oldest first. */
 function flat(state: LabState): Node[] {
   const several = new Set([...state.views.values()].map((view) => view.pair)).size > 1;
-  const visit = (view: View, depth: number): Node[] => {
-    const path = crumbs({ ...state, current: view.id }).at(-1);
+  const here = standing(state);
+  const ways = taken(state.lab?.ways ?? [], here).filter((way) => viewsOn(state.views, way).length === way.length);
+  const visit = (way: Way): Node[] => {
+    const view = viewsOn(state.views, way).at(-1);
+    if (!view) return [];
+    const crumb = crumbs(state, way).at(-1)?.text;
     const pair = several ? `${pairText(state.lab, view.pair)} · ` : "";
-    const own = path?.text === view.crumb ? view.title : path?.text; // a name that only repeats the cell tells too little
-    const text = depth === 0 ? `${pair}${settingText(view)}` : (own ?? view.crumb);
-    return [{ view, depth, text }, ...childrenOf(state.views, view.id).flatMap((child) => visit(child, depth + 1))];
+    const own = crumb === view.crumb ? view.title : crumb; // a name that only repeats the cell tells too little
+    const text = way.length === 1 ? `${pair}${settingText(view)}` : (own ?? view.crumb);
+    const under = ways.filter((one) => one.length === way.length + 1 && samePlace(one.slice(0, -1), way));
+    return [{ way, view, here: samePlace(way, here), text }, ...under.flatMap(visit)];
   };
-  return roots(state.views).flatMap((view) => visit(view, 0));
+  return ways.filter((way) => way.length === 1).flatMap(visit);
 }
 
 const signs: Partial<Record<View["status"], string>> = {
@@ -121,11 +128,11 @@ const signs: Partial<Record<View["status"], string>> = {
   queued: "…",
 };
 
-function treeItem({ view, depth, text }: Node, state: LabState, ui: UiState, theme: Theme | null): HTMLElement {
+function treeItem({ way, view, here, text }: Node, state: LabState, ui: UiState, theme: Theme | null): HTMLElement {
   const canvas = h("canvas", { width: 32, height: 20, "aria-hidden": "true" });
   const hidden = view.kind === "grid" && isHidden(state, ui, view);
   if (theme && !hidden) paintThumbnail(canvas, view, theme);
-  const above = state.views.get(view.parent?.view ?? "");
+  const above = state.views.get(way.at(-2)?.view ?? "");
   const other = (["metric", "direction"] as const).filter((name) => above && above[name] !== view[name]);
   const notes = [
     ...other.map((name) => view[name]),
@@ -137,10 +144,10 @@ function treeItem({ view, depth, text }: Node, state: LabState, ui: UiState, the
     {
       role: "treeitem",
       "data-view": view.id,
-      "aria-level": depth + 1,
-      "aria-selected": String(view.id === state.current),
+      "aria-level": way.length,
+      "aria-selected": String(here),
       title: `${view.title}, ${settingText(view)}`,
-      style: `--depth:${depth}`,
+      style: `--depth:${way.length - 1}`,
     },
     canvas,
     h("bdi", "pw-tree-text", text),

@@ -1,14 +1,19 @@
 /** The main grid with its heading. */
 import { defaultStep } from "../cells";
+import { shown } from "../standing";
 import type { LabState } from "../state";
-import { shownAt } from "../tree";
 import type { Deps } from "./deps";
 import { h, setText } from "./dom";
 import type { By } from "./grid-input";
 import { createPane } from "./pane";
 
 /** `opened` hears of a cell that was opened, `leave` of Escape: false where there is nothing to leave. */
-export function createMain(deps: Deps, opened: (by: By) => void, leave: () => boolean, signal: AbortSignal) {
+export function createMain(
+  deps: Deps,
+  opened: (index: number, by: By) => void,
+  leave: () => boolean,
+  signal: AbortSignal,
+) {
   const pane = createPane(
     {
       prefix: "",
@@ -16,9 +21,9 @@ export function createMain(deps: Deps, opened: (by: By) => void, leave: () => bo
       onLeave: leave,
       onOpen(view, index, by) {
         const step = defaultStep(view, index);
-        if (!step) return;
+        if (!step) return deps.actions.choose(view, index);
         deps.actions.take(step, view, index);
-        opened(by);
+        opened(index, by);
       },
     },
     deps,
@@ -40,7 +45,7 @@ export function createMain(deps: Deps, opened: (by: By) => void, leave: () => bo
     element,
     focus: () => pane.focus(),
     show(state: LabState): void {
-      const { main } = shownAt(state.views, state.current);
+      const { main } = shown(state);
       element.style.setProperty("--pw-cells", String((main?.cols.size ?? 14) * 30));
       pane.show(state, main, state.problems.main);
       setText(heading, pane.title());

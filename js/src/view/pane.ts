@@ -41,7 +41,6 @@ export function createPane({ prefix, maxCellWidth, onOpen, onLeave }: PaneOption
         if (!content) return;
         const { view, hidden } = content;
         if (hidden) return ui.update((now) => ({ ...now, marks: { ...now.marks, [view.id]: index } }));
-        ui.update((now) => ({ ...now, picked: { ...now.picked, [view.id]: index } }));
         onOpen(view, index, by);
       },
       onSelect(change) {

@@ -5,7 +5,7 @@ import { type TrailLine, trail } from "../trail";
 import type { UiState } from "../ui";
 import { h, hear } from "./dom";
 
-export function createSteps(actions: Pick<Actions, "take" | "show">, signal: AbortSignal) {
+export function createSteps(actions: Pick<Actions, "take">, signal: AbortSignal) {
   const element = h("div", { class: "pw-steps", pw: "steps", role: "group", label: "look closer" });
   let lines: TrailLine[] = [];
   let drawn = "";

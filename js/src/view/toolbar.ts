@@ -1,8 +1,8 @@
 /** What is measured, how far it is, and the buttons that begin and stop it. */
 import type { Actions } from "../actions";
 import type { GridView } from "../messages";
+import { shown } from "../standing";
 import type { LabState } from "../state";
-import { shownAt } from "../tree";
 import { busy, isRecording, progressText } from "../wording";
 import { h, hear, setText, toggle } from "./dom";
 import { createQueue } from "./queue";
@@ -22,8 +22,8 @@ export function createToolbar(
   const button = (name: string, text: string, title: string) => h("button", { pw: name, title }, text);
   const teach = button("teach", "Predict first", "hide the values until a cell has been marked");
   teach.classList.add("pw-quiet");
-  const run = button("run", "Run", "measure the grid again");
-  const cancel = button("cancel", "Cancel", "stop, and keep the cells done");
+  const run = button("run", "Run", "measure the grid; what is known stays until it is measured anew");
+  const cancel = button("cancel", "Cancel", "stop, and keep what is known");
   const element = h(
     "div",
     "pw-toolbar",
@@ -41,7 +41,7 @@ export function createToolbar(
     element,
     show(state: LabState): void {
       const { lab, link } = state;
-      main = shownAt(state.views, state.current).main;
+      main = shown(state).main;
       if (lab) {
         const asked = { ...lab, ...(state.open.main?.method === "set" ? state.open.main.params : {}) };
         pairs.show(
@@ -68,6 +68,9 @@ export function createToolbar(
       const hadFocus = (isBusy ? run : cancel).matches(":focus");
       toggle(run, !isBusy && link !== "stored");
       toggle(cancel, isBusy);
+      const all = main?.status === "done";
+      setText(run, all ? "Measure again" : "Run");
+      run.classList.toggle("pw-quiet", all); // nothing needs it
       run.disabled = link !== "live" || main === null;
       cancel.disabled = link !== "live";
       if (hadFocus) (isBusy ? cancel : run).focus();
