@@ -4,6 +4,7 @@ import { canonical } from "../src/canonical";
 import type { FromKernel, GridView, View } from "../src/messages";
 import type { Lab, Question, Step } from "../src/protocol";
 import { asked, type LabState, type OpenRequest, received, slotOf } from "../src/state";
+import { Store } from "../src/store";
 import { beyond, sameWay, taken, upTo, type Way, type Ways } from "../src/way";
 import { mainGrid, opened, parsed, stateAfter } from "./fixtures";
 
@@ -62,7 +63,7 @@ export class Kernel {
         this.#site = String(params.site ?? this.#site);
         this.#open(id, { method, params: {} }, []);
       },
-      sweep: () => this.#again(id, this.#views.get(String(params.view)) as GridView),
+      sweep: () => this.#sweep(id, this.#views.get(String(params.view)) as GridView),
       steer: () => this.#lab(id),
     };
     (handlers[method] ?? (() => this.#open(id, { method, params: rest }, parent as Way)))();
@@ -96,11 +97,22 @@ export class Kernel {
     );
     const name = known?.id ?? `v${++this.#count}`;
     const onward = beyond(this.ways, way, name);
-    for (const other of this.live) if (!upTo(onward, other.id)) this.#cancel(other.id);
+    this.#cancelOthers(onward);
     if (known?.status === "cancelled") this.#again(id, known);
     if (!known) this.#begin({ ...madeOf(question, site), id: name, request: id, parent: way.at(-1) ?? null });
     this.#go(onward);
     if (known && known.status !== "cancelled") this.#result(id, name);
+  }
+
+  #sweep(id: string, view: View): void {
+    const way = upTo(this.way, view.id) ? this.way : beyond(this.ways, [], view.id);
+    this.#cancelOthers(way);
+    this.#again(id, view);
+    this.#go(way);
+  }
+
+  #cancelOthers(way: Way): void {
+    for (const other of this.live) if (!upTo(way, other.id)) this.#cancel(other.id);
   }
 
   /** Measures a view again: what is known stays until it is known anew. */
@@ -232,7 +244,7 @@ function madeOf({ method, params }: Question, site: string): View {
 
 /** A page: what it knows, what it has sent, and what is on its way to it. */
 export class Page implements Holder {
-  state: LabState;
+  readonly store: Store<LabState>;
   readonly mail: Said[] = [];
   readonly sent: Question[] = [];
   readonly actions;
@@ -242,7 +254,7 @@ export class Page implements Holder {
     readonly name: string,
     readonly kernel: Kernel,
   ) {
-    this.state = received(stateAfter("hello"), kernel.hello());
+    this.store = new Store(received(stateAfter("hello"), kernel.hello()));
     this.actions = makeActions(this, () => ({
       request: (question) => this.#request(question),
       cancel: (id) => kernel.inbox.push({ id: "", page: this, method: "cancel", params: { id } }),
@@ -250,13 +262,17 @@ export class Page implements Holder {
     kernel.pages.push(this);
   }
 
+  get state(): LabState {
+    return this.store.state;
+  }
+
   update(change: (state: LabState) => LabState): void {
-    this.state = change(this.state);
+    this.store.update(change);
   }
 
   /** Reads so many messages. */
   read(messages = Number.POSITIVE_INFINITY): void {
-    for (const message of this.mail.splice(0, messages)) this.state = received(this.state, message);
+    for (const message of this.mail.splice(0, messages)) this.update((state) => received(state, message));
   }
 
   #request(question: Question): void {
@@ -264,7 +280,7 @@ export class Page implements Holder {
     const request: OpenRequest = { id: `${this.name}-${this.#count}`, slot: slotOf(question.method), ...question };
     this.kernel.inbox.push({ ...structuredClone(question), id: request.id, page: this });
     this.sent.push(question);
-    this.state = asked(this.state, request);
+    this.update((state) => asked(state, request));
   }
 }
 
