@@ -167,6 +167,6 @@ it("holds", () => {
         expect(standing(one.state), "all pages stand where the kernel says").toEqual(kernel.way);
       }
     }),
-    { numRuns: 150 },
+    { numRuns: 150, seed: 12 },
   );
 });

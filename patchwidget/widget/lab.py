@@ -153,9 +153,9 @@ class PatchLab(LiveWidget):
         self._asker.presence.ask()
         try:
             self._desk.set(name, value)
-        except PatchError:
+        except PatchError as error:
             self.set_trait(name, self._told(name))
-            raise
+            raise error.with_traceback(None) from None  # what lies between here and the sentence tells the user nothing
 
     def _told(self, name: str) -> Any:
         """What the session says of a trait."""

@@ -90,7 +90,9 @@ class Session(Findings):
     def pin(self, request: str | None, view: str | None) -> None:
         """Keep a view to compare with, or none."""
         with self._lock:
-            self._pinned = self._tree[view].id if view else None
+            before, self._pinned = self._pinned, self._tree[view].id if view else None
+            if before is not None and before in self._tree and self._tree[before].live:
+                self._cancel_others(self._tree.ways.here)  # it was measured beside the rest because it was pinned
             self._post_about(request)
 
     def set_teach(self, request: str | None, on: bool) -> None:
@@ -155,8 +157,7 @@ class Session(Findings):
             onward = self._tree.ways.beyond(way, known.id)
             if known.status in {"cancelled", "failed"}:
                 return self._reopen(known, request, onward)
-            self._cancel_others(onward)
-            self._go(onward)
+            self._go(onward, news=self._cancel_others(onward))
             self._answer(request, known)
             return None
         view = self._make(self.bench.experiment(setting), setting, method, params)
@@ -220,8 +221,9 @@ class Session(Findings):
         else:
             self._tell(request, view)
 
-    def _cancel_others(self, way: Way) -> None:
-        """A new question cancels all that is not on the way to it; what of that nothing is known of goes."""
+    def _cancel_others(self, way: Way) -> bool:
+        """A new question cancels all that is not on the way to it; what of that nothing is known of goes. Whether something went."""
+        before = len(list(self._tree))
         for other in self._tree:
             if other.live and other.id not in self._wanted(way):
                 if other.known or self._tree.ways.leads_through(other.id):
@@ -229,3 +231,4 @@ class Session(Findings):
                 else:
                     self._tree.drop(other)
                     self._finish(other, "cancelled", dropped=True)
+        return len(list(self._tree)) < before

@@ -131,9 +131,9 @@ class Standing:
         """The views on the way to where one stands (or another), and the pinned one."""
         return {stop.view for stop in way or self._tree.ways.here} | {self._pinned}
 
-    def _go(self, way: Way) -> None:
-        """Stand at the end of a way."""
-        if self._tree.ways.here != way:
+    def _go(self, way: Way, *, news: bool = False) -> None:
+        """Stand at the end of a way; told if that is another, or where there is other `news`."""
+        if news or self._tree.ways.here != way:
             self._tree.ways.take(way)
             self._post_about()
 

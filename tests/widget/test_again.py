@@ -93,7 +93,7 @@ def test_another_question_cancels_it_alike(measured):
 
 
 def test_where_it_fails_the_values_are_there_and_the_error_is_told(measured):
-    lab, page, gate = measured
+    lab, page, _ = measured
 
     def refuse(site):
         raise PatchError("There is not enough memory.", "Use a shorter prompt.")

@@ -89,8 +89,10 @@ def test_from_python_the_traits_do_the_same(open_lab):
     lab.wait(timeout=20.0)
     assert lab.experiment is first
     assert page.lab_state["teach"] is True
-    with pytest.raises(PatchError, match="resid_prey"):
+    with pytest.raises(PatchError, match="resid_prey") as refused:
         lab.site = "resid_prey"
+    assert refused.traceback[-1].name == "_set_from_python"
+    assert refused.value.__cause__ is None
     assert lab.site == "resid_pre"
     assert page.lab_state["site"] == "resid_pre"
 

@@ -174,6 +174,39 @@ def test_the_pinned_view_goes_on_being_measured(open_lab):
     lab.wait(timeout=20.0)
 
 
+def test_one_that_is_pinned_no_more_is_measured_only_where_one_stands(open_lab):
+    gate = Gate("resid_pre", "mlp_out")
+    lab, page = open_lab(FakeExperiment(before_batch=gate))
+    page.hello()
+    gate.let(1)
+    for _ in range(2):
+        gate.arrive()
+    page.request("pin", view="v1")
+    other = page.request("set", site="mlp_out")
+    page.over(page.request("show", view="v2"))
+    page.request("pin", view=None)
+    gate.open()
+    assert page.over(other)["status"] == "done"
+    lab.wait(timeout=20.0)
+    assert page.views["v1"]["status"] == "cancelled"
+
+
+def test_a_page_hears_of_a_view_that_goes(open_lab):
+    """Also where one stays: the newest question's answer is there already."""
+    gate = Gate("z")
+    lab, page = open_lab(FakeExperiment(before_batch=gate))
+    page.hello()
+    page.heads(1, 2)
+    gate.arrive()
+    page.over(page.request("show", view="v1"))
+    back = page.request("set", site="resid_pre")
+    gate.open()
+    page.over(back)
+    lab.wait(timeout=20.0)
+    assert page.lab_state["views"] == ["v1"]
+    assert page.lab_state["ways"] == [[{"view": "v1", "row": 1, "col": 2}]]
+
+
 def test_only_the_latest_views_are_kept(open_lab, monkeypatch):
     monkeypatch.setattr(tree, "VIEWS_KEPT", 4)
     lab, page = open_lab(FakeExperiment(tokens=tuple("abcdefgh")))

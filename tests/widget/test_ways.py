@@ -118,7 +118,7 @@ def test_a_cell_that_is_not_there_is_refused_and_one_stays(shown, params, words)
 
 
 def test_a_way_leads_to_the_view_that_is_shown(shown):
-    lab, page = shown
+    _, page = shown
     click(page, "heads", 0, 2)
     assert "leads to 'v2', not to 'v1'" in page.over(page.request("show", view="v1", way=[stop("v1", 0, 2), stop("v2")]))["message"]
 
