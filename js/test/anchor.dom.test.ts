@@ -46,7 +46,7 @@ async function openByKeys(layer: number): Promise<void> {
 }
 
 it("each cell of a column is opened by keys, and the focus goes to its row of the heads", async () => {
-  for (const layer of [0, 2, 1, 2]) {
+  for (const layer of [0, 2, 2, 1, 2]) {
     await openByKeys(layer);
     expect(part("crumb").textContent).toContain(`${place(layer)} › heads`);
     expect(lines()[0]).toBe(place(layer));
@@ -60,6 +60,14 @@ it("each cell of a column is opened by keys, and the focus goes to its row of th
     );
     expect(part("crumb").textContent).toContain(`${place(layer)} › neurons`);
   }
+});
+
+it("Enter goes to the heads also where they are there already", async () => {
+  await openByKeys(1);
+  cursor("grid").focus();
+  press(cursor("grid"), "Enter");
+  await frame();
+  expect(document.activeElement).toBe(cursor("detail-grid"));
 });
 
 it("the cell is at hand before the kernel has answered", async () => {

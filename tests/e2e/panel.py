@@ -38,6 +38,17 @@ class Panel:
         expect(self.heads).to_have_attribute("aria-label", re.compile(rf"^Heads at .* \({pos}\)$"))
         self.wait_for_detail()
 
+    def expect_at(self, *, layer: int, pos: int) -> None:
+        """All that names the cell of the main grid at which one stands, names this one."""
+        place = re.compile(rf"^layer {layer} · .*\({pos}\)")
+        expect(self.part("steps").locator(".pw-step-place").first).to_have_text(place)
+        expect(self.cell(self.grid)).to_have_attribute("aria-label", re.compile(rf"^layer {layer}, token .* \({pos}\)"))
+        expect(self.part("crumb")).to_contain_text(re.compile(rf"layer {layer} · .*\({pos}\)|heads"))
+
+    def back_to(self, crumb: str) -> None:
+        """Go back by the breadcrumb."""
+        self.part("crumb").get_by_role("button", name=crumb, exact=True).click()
+
     def open_attention(self, *, layer: int, head: int) -> None:
         """Click a head and wait for its attention row."""
         self.click(self.heads, row=layer, col=head)

@@ -10,6 +10,8 @@ from tests.e2e.panel import Panel
 
 LAYER, POSITION = 23, 13  # at the last token, where the answer arrives
 HEAD = 3
+CELLS = [(22, 13), (18, 9), (LAYER, POSITION)]  # in the same column, elsewhere, and the one that is meant
+HEADS = [(20, 0), (LAYER, 1), (LAYER, HEAD)]
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,49 @@ def test_grid_then_heads_then_attention(quickstart, panel):
             quickstart.screenshot(f"quickstart-{theme.lower()}-{name}", panel.root)
     quickstart.use_theme("Light")
     quickstart.page.set_viewport_size({"width": 1400, "height": 1200})
+
+
+def open_head(panel, layer, head):
+    """To the attention of a head, from wherever one is below the cell that is meant."""
+    if panel.part("crumb").get_by_role("button", name="heads", exact=True).count():
+        panel.back_to("heads")
+    expect(panel.heads).to_have_attribute("aria-label", re.compile("^Heads at"))
+    panel.open_attention(layer=layer, head=head)
+
+
+def test_step_by_step_with_each_click_made_on_two_other_cells_first(quickstart, panel):
+    for layer, pos in CELLS:
+        panel.open_heads(layer=layer, pos=pos)
+        panel.expect_at(layer=layer, pos=pos)
+    for layer, head in HEADS:
+        open_head(panel, layer, head)
+        expect(panel.part("crumb")).to_contain_text(f"head {layer}.{head}")
+        panel.expect_at(layer=LAYER, pos=POSITION)
+    for label, title in (
+        ("paths into q", "Paths into the queries of head {}.{}"),
+        ("q, k, v", "Head {}.{} by part and token"),
+        ("pattern entries", "Pattern of head {}.{}, entry by entry"),
+    ):
+        for layer, head in HEADS:
+            open_head(panel, layer, head)
+            panel.take(label)
+            expect(panel.heads).to_have_attribute("aria-label", title.format(layer, head))
+            panel.wait_for_detail()
+            panel.expect_at(layer=LAYER, pos=POSITION)
+    quickstart.screenshot("quickstart-other-cells-first", panel.root)
+    panel.part("select-none").click()  # what the notebook's last cell selects
+    selected = [(18, 9), (LAYER, POSITION)]
+    for row, col in [(5, 5), (5, 5), *selected]:  # a second Shift-click takes one away again
+        quickstart.page.keyboard.down("Shift")
+        panel.click(panel.grid, row=row, col=col)
+        quickstart.page.keyboard.up("Shift")
+    expect(panel.part("select-effect")).to_contain_text(re.compile(r"2 cells selected.*synergy\s*[+−]?\d", re.DOTALL))
+    assert quickstart.ask("sorted((c['layer'], c['pos']) for c in lab.selection)") == str(selected)
+    panel.part("select-none").click()
+    panel.expect_at(layer=LAYER, pos=POSITION)
+    for at in ("heads", "resid_pre"):
+        panel.back_to(at)
+        panel.expect_at(layer=LAYER, pos=POSITION)
 
 
 def test_page_and_script_tell_the_same(quickstart, panel):

@@ -53,6 +53,7 @@ export function mountApp(host: HTMLElement, store: Store<LabState>, actions: Act
     deps,
     (index, by) => {
       follow = { by, index };
+      soon(); // where one stands at the cell already, nothing else changes
     },
     () => clearSelection(),
     signal,
