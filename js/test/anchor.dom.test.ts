@@ -39,6 +39,19 @@ afterEach(() => {
   el.remove();
 });
 
+it("colours are read where there are some: in the page", async () => {
+  const host = document.createElement("div");
+  mountApp(host, page.store, page.actions, life.signal);
+  await frame();
+  const root = host.firstElementChild as HTMLElement;
+  expect(root.style.colorScheme).toBe("");
+  document.body.append(host);
+  page.update((state) => ({ ...state })); // the observer of its size, which there is none of here, would see it
+  await frame();
+  expect(root.style.colorScheme).not.toBe("");
+  host.remove();
+});
+
 /** To the last token, and up the column by keys. */
 async function openByKeys(layer: number): Promise<void> {
   press(cursor("grid"), "Home", "End", ...Array(LAYERS).fill("ArrowDown"), ...Array(layer).fill("ArrowUp"), "Enter");

@@ -235,11 +235,13 @@ export class Grid {
   }
 
   #currentTheme(): Theme {
-    if (!this.#theme) {
-      this.#theme = readTheme(this.#canvas);
-      this.#options.onTheme?.(this.#theme);
-    }
-    return this.#theme;
+    if (this.#theme) return this.#theme;
+    const theme = readTheme(this.#canvas);
+    // a host may put the panel into its page only later: until then it has no colours, and afterwards it is drawn anew
+    if (!this.#canvas.isConnected) return theme;
+    this.#theme = theme;
+    this.#options.onTheme?.(theme);
+    return theme;
   }
 
   #describe(layout: Layout, { sheet, opens, stage }: GridContent): void {
