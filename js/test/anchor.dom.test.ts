@@ -25,7 +25,7 @@ const takeStep = (name: string, line = 0) =>
   part("steps").querySelectorAll(".pw-step-line")[line]?.querySelector<HTMLElement>(`[data-step="${name}"]`)?.click();
 const lines = () => [...part("steps").querySelectorAll(".pw-step-place")].map(({ textContent }) => textContent);
 const history = () => [...part("history").querySelectorAll<HTMLElement>("[role=treeitem]")];
-const place = (layer: number, pos = 2) => `layer ${layer} · ${pos} (${pos})`;
+const place = (layer: number, pos = 2) => `layer ${layer} at ${pos} (${pos})`;
 
 beforeEach(async () => {
   [kernel, life] = [new Kernel(), new AbortController()];

@@ -40,7 +40,7 @@ class Panel:
 
     def expect_at(self, *, layer: int, pos: int) -> None:
         """All that names the cell of the main grid at which one stands, names this one."""
-        place = re.compile(rf"^layer {layer} · .*\({pos}\)")
+        place = re.compile(rf"^layer {layer} at .*\({pos}\)")
         expect(self.part("steps").locator(".pw-step-place").first).to_have_text(place)
         expect(self.cell(self.grid)).to_have_attribute("aria-label", re.compile(rf"^layer {layer}, token .* \({pos}\)"))
 

@@ -56,7 +56,7 @@ def test_each_step_is_about_the_second_cell_of_a_column(notebook, panel, open_ce
         expect(panel.heads).to_have_attribute("aria-label", re.compile(f"^{title}"))
         panel.wait_for_detail()
         panel.expect_at(layer=second, pos=POSITION)
-        expect(panel.part("crumb")).to_contain_text(f"layer {second} · ·to ({POSITION}) › {label}")
+        expect(panel.part("crumb")).to_contain_text(f"layer {second} at ·to ({POSITION}) › {label}")
     notebook.screenshot(f"anchor-{first}-{second}", panel.root)
 
 
@@ -67,7 +67,7 @@ def test_the_history_leads_back_to_each(notebook, panel):
     for layer in (20, 23, 22):
         lines.filter(has_text=re.compile(rf"layer {layer} .*heads$")).click()
         panel.expect_at(layer=layer, pos=POSITION)
-        expect(panel.part("crumb")).to_contain_text(f"layer {layer} · ·to ({POSITION}) › heads")
+        expect(panel.part("crumb")).to_contain_text(f"layer {layer} at ·to ({POSITION}) › heads")
         expect(panel.part("history").locator("[aria-selected=true]")).to_contain_text(f"layer {layer} ")
     notebook.screenshot("anchor-history", panel.root)
 
