@@ -9,7 +9,7 @@ from torch import Tensor
 from patchwidget.engine.measure import Measure
 from patchwidget.errors import MetricError
 
-from .prompts import TokenPair
+from .tokenpair import TokenPair
 
 Metric = str | Callable[[Tensor], Tensor]
 Metrics = Metric | Sequence[Metric] | Mapping[str, Metric]

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,9 @@ from patchwidget.errors import PromptError
 from patchwidget.given import Array, is_floating, plain, token_ids
 from patchwidget.models.model import Model
 
-from .alignment import Align, Both, Span, Spans, align_tokens, both_spans, find_span, one_to_one
+from .alignment import Align, Both, Span, Spans, align_tokens, both_spans, find_span
 from .answers import Answer, answer_pieces, answer_tokens, check_answer, join_texts, output_indices
+from .tokenpair import TokenPair
 
 # a text; token ids, [T] or [1, T]; or what a network takes that takes no tokens
 Text = str | Sequence[int | Array] | Sequence[Sequence[int]] | Tensor | Array
@@ -61,60 +61,6 @@ class PromptPair:
             object.__setattr__(self, name, plain(getattr(self, name)))
         for name in ("answer", "distractor"):
             check_answer(getattr(self, name), name)
-
-
-@dataclass(frozen=True)
-class TokenPair:
-    """A PromptPair as one model sees it. Lists are by position; made by `tokenize_pair`."""
-
-    clean: list[int] | Tensor
-    corrupted: list[int] | Tensor
-    clean_tokens: list[str]
-    corrupted_tokens: list[str]
-    answers: tuple[int, ...]
-    distractors: tuple[int, ...]
-    answer_text: str
-    distractor_text: str
-    roles: dict[str, Both] = field(default_factory=dict)
-    aligned: Both | None = None
-
-    @property
-    def length(self) -> int:
-        """Of the clean prompt; `length_of` where the two may be of unequal length."""
-        return self.length_of("clean")
-
-    def length_of(self, run: str) -> int:
-        """How many positions the "clean" or the "corrupted" prompt has."""
-        tokens = getattr(self, run)
-        return 1 if isinstance(tokens, Tensor) and tokens.ndim == 1 and is_floating(tokens) else len(tokens)
-
-    @cached_property
-    def correspondence(self) -> Both:
-        """The positions that correspond: (clean, corrupted), equally many."""
-        return self.aligned or one_to_one(self.length)
-
-    @property
-    def shifted(self) -> bool:
-        """Whether any position corresponds to another one, or to none."""
-        return self.correspondence != one_to_one(self.length) or self.length != self.length_of("corrupted")
-
-    @property
-    def differs(self) -> list[bool]:
-        """By position of the clean prompt: whether the corrupted one has another token there, or none."""
-        if isinstance(self.clean, Tensor):
-            return (self.clean != torch.as_tensor(self.corrupted)).reshape(self.length, -1).any(1).tolist()
-        same = {i for i, j in zip(*self.correspondence, strict=True) if self.clean[i] == self.corrupted[j]}
-        return [position not in same for position in range(self.length)]
-
-    @property
-    def first_difference(self) -> int:
-        """The first position where they differ, or from which on positions correspond to others; 0 where they do not differ."""
-        differs, (clean, corrupted) = self.differs, self.correspondence
-        moved = {i for i, j in zip(clean, corrupted, strict=True) if i != j}
-        changed = [position for position in range(self.length) if differs[position] or position in moved]
-        if changed:
-            return changed[0]
-        return self.length if self.length < self.length_of("corrupted") else 0
 
 
 def tokenize_pair(model: Model, pair: PromptPair, *, feed_answer: bool = False) -> TokenPair:

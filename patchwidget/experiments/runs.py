@@ -29,8 +29,9 @@ from .budget import Budget
 from .checks import Check, parity_check, rounding, tolerance
 from .gradient_store import GradientStore
 from .metrics import Metrics, make_measure, name_metrics
-from .prompts import PromptPair, TokenPair, tokenize_pairs, with_plain_ids
+from .prompts import PromptPair, tokenize_pairs, with_plain_ids
 from .promptset import read_pairs
+from .tokenpair import TokenPair, measured_position
 
 _FREE_SITES = ("resid_pre", "resid_post")  # every recording holds these
 
@@ -163,9 +164,7 @@ class Runs:
 
     def source_positions(self, pair: int = 0) -> dict[int, int]:
         """For each position of the run that is patched the one of the source run that it corresponds to; what has none is left out."""
-        clean, corrupted = self.pairs[pair].correspondence
-        base, source = (corrupted, clean) if self.base == "corrupted" else (clean, corrupted)
-        return dict(sorted(zip(base, source, strict=True)))
+        return self.pairs[pair].corresponding(self.base)
 
     def positions_of_role(self, role: str, pair: int = 0) -> tuple[int, ...]:
         """Where a role is in the run that is patched; () where the pair has no such role."""
@@ -253,25 +252,10 @@ class Runs:
 
     def _measured_positions(self, run: str, index: int) -> tuple[int, ...]:
         """Where the logits of a run are read."""
-        pair, length = self.pairs[index], self.pairs[index].length_of(run)
+        pair = self.pairs[index]
         if self._feed:
-            return tuple(range(length - len(pair.answers), length))
-        if self.answer_pos is None:
-            return (length - 1,)
-        position, base_length = self.answer_pos, self.length(index)
-        if not -base_length <= position < base_length:
-            raise PromptError(
-                f"answer_pos={position} does not exist: the prompts have positions 0 to {base_length - 1}.",
-                "Choose one of these; -1 is the last.",
-            )
-        position %= base_length
-        if run == self.base:
-            return (position,)
-        if position not in self.source_positions(index):
-            raise PromptError(
-                f"answer_pos={position} corresponds to no position of the {run} prompt.", "Choose another, or align the prompts."
-            )
-        return (self.source_positions(index)[position],)
+            return tuple(range(pair.length_of(run))[-len(pair.answers) :])
+        return (measured_position(pair, run, self.base, self.answer_pos),)
 
     def _still_enters(self) -> bool:
         """Whether what enters the first block is what was recorded."""

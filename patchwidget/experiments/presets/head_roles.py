@@ -14,8 +14,9 @@ from patchwidget.engine.readout import read_logits
 from patchwidget.engine.recording import record
 from patchwidget.engine.sites import find_tap
 from patchwidget.errors import PromptError
-from patchwidget.experiments.prompts import PromptPair, TokenPair, tokenize_pair
+from patchwidget.experiments.prompts import PromptPair, tokenize_pair
 from patchwidget.experiments.tasks import induction
+from patchwidget.experiments.tokenpair import TokenPair
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
 
