@@ -18,7 +18,7 @@ from patchwidget.models.default import INSTALL
 
 ROOT = Path(__file__).parents[2]
 STATIC = "patchwidget/widget/static"
-LIMIT = 100_000  # bytes: the bundle is copied into every saved notebook
+LIMIT = 115_000  # bytes: the bundle is copied into every saved notebook
 
 USE = """
 import sys
