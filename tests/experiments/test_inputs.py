@@ -206,7 +206,7 @@ def test_what_an_experiment_is_made_of(experiment):
 
 def test_sizes_of_memory(experiment):
     for given, size in [(2.5e9, 2_500_000_000), (np.float64(1e9), 10**9), ("2GB", 2 * 10**9)]:
-        assert pw.Experiment(experiment.model, experiment.prompts[0], max_memory=given).max_memory == size
+        assert pw.Experiment(experiment.model, experiment.prompts[0], max_memory=given).budget.size == size
     for given in (float("nan"), float("inf"), "lots", -1.0):
         with pytest.raises(pw.PatchError, match="is not a size"):
             pw.Experiment(experiment.model, experiment.prompts[0], max_memory=given)
