@@ -122,13 +122,13 @@ def test_a_long_list_of_pairs_is_worked_on_a_few_at_a_time(monkeypatch):
 
 
 def test_without_a_limit_it_is_by_what_is_free(monkeypatch):
-    from patchwidget.experiments import runs
+    from patchwidget.experiments import budget
 
     model = tiny_model()
     pair = telling_pair(model)
     most = []
     for free in (10**10, 10**7, 10**6):
-        monkeypatch.setattr(runs, "free_memory", lambda device, free=free: free)
+        monkeypatch.setattr(budget, "free_memory", lambda device, free=free: free)
         experiment = pw.Experiment(model, [pair] * 3)
         most.append((experiment.pairs_at_once, experiment.make_executor("packed").max_rows))
     assert most == sorted(most, reverse=True)

@@ -189,8 +189,8 @@ def test_the_newest_request_wins_and_the_old_text_ends_at_its_next_token(shown, 
     stopped = []
     original = type(model).stream
 
-    def slow(self, *args, **options):
-        stream = original(self, *args, **options)
+    def slow(self, *args, **options):  # it does not end by itself before the second request comes
+        stream = original(self, *args, **options, min_new_tokens=options["max_new_tokens"])
         stop = stream.stop
         stream.stop = lambda: (stopped.append(len(stream.result.tokens)), stop())
         return stream
