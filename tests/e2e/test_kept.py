@@ -16,7 +16,7 @@ from tests.e2e.panel import Panel
 @pytest.fixture(scope="module")
 def saved(open_notebook, server):
     """A notebook with one lab of the default grid, drilled down, saved; once more with its widgets' state; and the file made of the lab."""
-    notebook = open_notebook("kept.ipynb", cells.DEFAULT, cells.LAB, "path = lab.to_html('kept-lab.html')")
+    notebook = open_notebook("kept.ipynb", cells.DEFAULT, cells.LAB, "lab.wait(); path = lab.to_html('kept-lab.html')")
     notebook.run(0)
     notebook.run(1)
     panel = Panel(notebook.page)
