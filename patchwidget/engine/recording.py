@@ -88,19 +88,37 @@ def record_together(
 
 
 @torch.no_grad()
-def entering(model: Model, prompts: Sequence[Sequence[int] | Tensor]) -> Tensor:
-    """The residual stream that enters the first block in runs of these prompts of one length, [prompts, T, d_model]; nothing after it runs."""
+def entering(model: Model, prompts: Sequence[Sequence[int] | Tensor]) -> list[Recording]:
+    """Runs of these prompts of one length up to the first block: what enters it, and with which arguments; nothing after it runs."""
     inputs = torch.cat([model.inputs(prompt) for prompt in prompts])
-    found: list[Tensor] = []
+    writer = _Writer(inputs, ())
 
     def stop(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        found.extend(x for x in [main_input(args, kwargs)] if x is not None)
+        writer.enter(module, args, kwargs)
         raise _Entered
 
-    with model.lock, Hooks() as hooks, suppress(_Entered):
+    with model.lock, Hooks() as hooks, intercepted(model.hf, writer.attend), suppress(_Entered):
         hooks.before(model.anatomy.blocks[0].module, stop)
         model.logits_at(inputs, (-1,))
-    return found[0]
+    return writer.recordings
+
+
+def enters_alike(one: Recording, other: Recording) -> bool:
+    """Whether the same enters the first block in two runs, and with the same arguments (rotary angles, masks), but for rounding."""
+    return _alike((one.resid[0], *one.calls[0]), (other.resid[0], *other.calls[0]))
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        if one.shape != other.shape or one.dtype != other.dtype:
+            return False
+        rounding = 4 * torch.finfo(one.dtype).eps if one.is_floating_point() else 0
+        return torch.allclose(one, other, rtol=rounding, atol=rounding * float(one.abs().max()) if rounding and one.numel() else 0)
+    if isinstance(one, tuple | list) and isinstance(other, tuple | list):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_alike(one[name], other[name]) for name in one)
+    return True  # flags and caches, which are not the run's
 
 
 class _Entered(Exception):  # noqa: N818  (not an error)

@@ -4,14 +4,14 @@ Two of them enter at the first block with every row that can differ between the 
 what was recorded of both runs. A third one patches the base run with its own activations at the site that is swept.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from patchwidget.engine.cells import Cell, Edit
 
-from .checks import Check, full_patch_check, identity_check
+from .checks import Check, full_patch_check, identity_check, worst_checks
 from .runs import Runs
 
 
@@ -46,19 +46,25 @@ def proven_pair(runs: Runs, pairs: Sequence[int] | None = None) -> int:
     return next((i for i in chosen if not runs.pairs[i].shifted), chosen[0])
 
 
-def proofs_of(runs: Runs, pair: int, cells: Sequence[Cell]) -> list[Proof]:
-    """Nothing changed, at a site of these cells; and in a language model nothing and, where all positions correspond, everything changed at the
-    first block."""
+def proofs_of(runs: Runs, pairs: Sequence[int], cells: Sequence[Cell]) -> list[Proof]:
+    """For one of the pairs nothing changed at a site of these cells; and for each pair of a language model nothing and, where all its positions
+    correspond, everything changed at the first block."""
+    proofs = [_identity(runs, proven_pair(runs, pairs), cells)]
+    return proofs + [proof for pair in pairs for proof in _from_the_first_block(runs, pair)] if runs.model.has_blocks else proofs
+
+
+def _identity(runs: Runs, pair: int, cells: Sequence[Cell]) -> Proof:
     measured = [cell for cell in cells if cell.edits and cell.base == pair]
     edits = measured[len(measured) // 2].edits if measured else ()
     positions = tuple(range(runs.unchanged_before(pair), runs.length(pair)))
-    proofs = [Proof(Cell(tuple(_own(runs, pair, edit, positions) for edit in edits), pair), runs.base)]
-    if not runs.model.has_blocks:
-        return proofs
+    return Proof(Cell(tuple(_own(runs, pair, edit, positions) for edit in edits), pair), runs.base)
+
+
+def _from_the_first_block(runs: Runs, pair: int) -> Iterator[Proof]:
+    positions = tuple(range(runs.unchanged_before(pair), runs.length(pair)))
     for run in (runs.base,) if runs.pairs[pair].shifted else (runs.base, runs.source):
         entering = runs.recording(run, pair=pair).resid[0][list(positions)]
-        proofs.append(Proof(Cell((Edit("resid_pre", 0, positions, entering),), pair), run))
-    return proofs
+        yield Proof(Cell((Edit("resid_pre", 0, positions, entering),), pair), run)
 
 
 def judge(runs: Runs, proofs: Sequence[Proof], found: Sequence[np.ndarray]) -> Verdict:
@@ -69,7 +75,7 @@ def judge(runs: Runs, proofs: Sequence[Proof], found: Sequence[np.ndarray]) -> V
         for proof, value, known in zip(proofs, found, expected, strict=True)
     ]
     off = np.nanmax(np.abs(np.stack(found) - np.array(expected)), 0, initial=0)
-    return Verdict(checks, off)
+    return Verdict(worst_checks([checks]), off)
 
 
 def _own(runs: Runs, pair: int, edit: Edit, positions: tuple[int, ...]) -> Edit:

@@ -15,7 +15,7 @@ from patchwidget.engine.measure import Measure
 from patchwidget.engine.packable import why_not_packed
 from patchwidget.engine.packed import PackedExecutor
 from patchwidget.engine.readout import read_logits
-from patchwidget.engine.recording import Recording, entering, record_together
+from patchwidget.engine.recording import Recording, entering, enters_alike, record_together
 from patchwidget.engine.sites import find_tap
 from patchwidget.errors import MetricError, ModelError, PatchError, PromptError, SiteError
 from patchwidget.given import Array, Index, plain
@@ -118,6 +118,12 @@ class Runs:
                 self.model.examine_anew()
         if before != self._state or not self._still_enters() or (whole and not self._still_ends()):
             self.forget()
+
+    @property
+    def coarse(self) -> bool:
+        """Whether a changed model may leave the first metric as it was: a rank, or a function that may be a step."""
+        first = self.metrics[self.metric_name]
+        return first == "rank" or not isinstance(first, str)
 
     def remembers(self, pairs: Iterable[int]) -> bool:
         """Whether a run of one of these pairs has been recorded."""
@@ -263,12 +269,13 @@ class Runs:
         for (run, pair), recording in self._recordings.items() if self.model.has_blocks else ():
             by_length[recording.length].append((run, pair))
         return all(
-            torch.allclose(self._entering(places), torch.stack([self._recordings[place].resid[0] for place in places]), rtol=1e-3)
+            enters_alike(now, self._recordings[place])
             for places in by_length.values()
+            for now, place in zip(self._entering(places), places, strict=True)
         )
 
-    def _entering(self, places: Sequence[tuple[str, int]]) -> Tensor:
-        """What enters the first block in these runs of equal length, [runs, T, d_model]."""
+    def _entering(self, places: Sequence[tuple[str, int]]) -> list[Recording]:
+        """These runs of equal length, up to their first block."""
         return entering(self.model, [getattr(self.pairs[pair], run) for run, pair in places])
 
     def _still_ends(self) -> bool:

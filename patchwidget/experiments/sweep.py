@@ -13,7 +13,7 @@ from patchwidget.errors import PatchError
 from .checkpoint import Checkpoint
 from .checks import Check, describe_failed, reached_check, warn_of_failed, worst_checks
 from .layout import Layout
-from .proof import Verdict, judge, proofs_of, proven_pair
+from .proof import Verdict, judge, proofs_of
 from .result import ESTIMATE, EXACT, NOT_MEASURABLE, PENDING, PatchResult
 from .runs import Runs
 
@@ -140,7 +140,7 @@ class Sweep:
 
     def _run(self) -> Generator[SweepBatch, None, None]:
         asked = self.executor
-        self.runs.look_again()
+        self.runs.look_again(whole=self.runs.coarse)
         for pairs in self._parts():
             yield from self._run_part(pairs, asked)
         self._checks, self._noise = self._judged()
@@ -173,7 +173,7 @@ class Sweep:
         inside = all(edit.layer >= 0 for cell in part.cells for edit in cell.edits)  # of some block
         self.executor = self.runs.choose_executor(asked if inside else "hooked", part.pairs)
         executor = self.runs.make_executor(self.executor, part.pairs)
-        proofs = proofs_of(self.runs, proven_pair(self.runs, part.pairs), part.cells)
+        proofs = proofs_of(self.runs, part.pairs, part.cells)
         cells = [replace(cell, base=cell.base - part.pairs[0]) for cell in [*(proof.cell for proof in proofs), *part.cells]]
         turns = [[*range(len(proofs)), *(turns[0] + len(proofs))], *(turn + len(proofs) for turn in turns[1:])]
         found: dict[int, np.ndarray] = {}

@@ -35,13 +35,18 @@ def put_in_another_module(hf: nn.Module) -> None:
     hf.model.layers[1].mlp = nn.Sequential(nn.Linear(32, 32), nn.Linear(32, 32))
 
 
+def turn_faster(hf: nn.Module) -> None:
+    """Rotary angles reach the blocks as arguments."""
+    hf.model.rotary_emb.inv_freq.mul_(1.5)
+
+
 def attend_otherwise(hf: nn.Module) -> None:
     """Each of them is one function on the CPU; the scale is what differs."""
     hf.set_attn_implementation("eager")
     hf.model.layers[3].self_attn.scaling *= 1.5
 
 
-CHANGES = [knock_out_a_head, change_an_embedding, change_the_unembedding, add_a_hook, put_in_another_module, attend_otherwise]
+CHANGES = [knock_out_a_head, change_an_embedding, change_the_unembedding, add_a_hook, put_in_another_module, turn_faster, attend_otherwise]
 QUESTIONS = {
     "sweep": lambda exp: exp.sweep("resid_mid").values.to_numpy(),
     "hooked": lambda exp: exp.sweep("z", executor="hooked").values.to_numpy(),
@@ -78,6 +83,30 @@ def test_a_list_of_pairs_notices_it_too():
     exp.sweep("z")
     hf.model.embed_tokens.weight.data[3] += 1  # a token of the second pair alone
     np.testing.assert_allclose(exp.sweep("z").values, pw.Experiment(model, pairs).sweep("z").values, atol=1e-5)
+    hf.lm_head.weight.data[pairs[1].answer] += 1  # and of its answer
+    after, anew = exp.sweep("z"), pw.Experiment(model, pairs).sweep("z")
+    np.testing.assert_allclose(after.values, anew.values, atol=1e-5)
+    np.testing.assert_allclose(after.clean, anew.clean, atol=1e-5)
+
+
+def test_a_metric_that_hardly_moves_hides_no_change():
+    hf = tiny_module("llama")
+    model = pw.wrap(hf)
+    exp = pw.Experiment(model, telling_pair(model), "rank")
+    exp.sweep("z")
+    hf.model.layers[1].mlp.down_proj.weight.data *= 1.02
+    np.testing.assert_array_equal(exp.sweep("z").values, pw.Experiment(model, exp.prompts[0], "rank").sweep("z").values)
+
+
+def test_a_window_that_has_changed():
+    hf = tiny_module("mistral")
+    model = pw.wrap(hf)
+    exp = pw.Experiment(model, telling_pair(model))
+    exp.sweep("z")
+    hf.config.sliding_window = 7
+    for layer in hf.model.layers:
+        layer.self_attn.sliding_window = 7
+    np.testing.assert_allclose(exp.sweep("z").values, pw.Experiment(model, exp.prompts[0]).sweep("z").values, atol=1e-5)
 
 
 def test_recordings_of_an_unchanged_model_are_kept(monkeypatch):

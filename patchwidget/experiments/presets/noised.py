@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from patchwidget.engine.cells import Cell
 from patchwidget.engine.hooked import HookedExecutor
 from patchwidget.engine.packed import PackedExecutor
+from patchwidget.engine.recording import Recording
 from patchwidget.experiments.checks import Check
 from patchwidget.experiments.experiment import Experiment
 from patchwidget.experiments.prompts import PromptPair
@@ -65,12 +66,12 @@ class NoisedExperiment(Experiment):
             else:
                 super()._record(pair, [run], sites)
 
-    def _entering(self, places: Sequence[tuple[str, int]]) -> Tensor:
-        entered = []
+    def _entering(self, places: Sequence[tuple[str, int]]) -> list[Recording]:
+        entered: list[Recording] = []
         for run, pair in places:
             with self.noised(pair) if run == "corrupted" else nullcontext():
-                entered.append(super()._entering([(run, pair)]))
-        return torch.cat(entered)
+                entered += super()._entering([(run, pair)])
+        return entered
 
     def _parity_of_run(self, run: str, pair: int, ours: Tensor) -> Check:
         with self.noised(pair) if run == "corrupted" else nullcontext():
