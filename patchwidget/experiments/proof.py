@@ -55,7 +55,8 @@ def proofs_of(runs: Runs, pairs: Sequence[int], cells: Sequence[Cell]) -> list[P
 
 def _identity(runs: Runs, pair: int, cells: Sequence[Cell]) -> Proof:
     measured = [cell for cell in cells if cell.edits and cell.base == pair]
-    edits = measured[len(measured) // 2].edits if measured else ()
+    # of the lowest layer: executors come to it first, and nothing is given out before
+    edits = min(measured, key=lambda cell: min(edit.layer for edit in cell.edits)).edits if measured else ()
     positions = tuple(range(runs.unchanged_before(pair), runs.length(pair)))
     return Proof(Cell(tuple(_own(runs, pair, edit, positions) for edit in edits), pair), runs.base)
 

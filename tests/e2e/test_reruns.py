@@ -56,7 +56,7 @@ def test_a_cell_run_again_stops_its_old_labs_and_the_newest_lab_of_all_is_done_f
 
 def test_a_lab_that_waits_says_for_whom_and_stops_that(notebook):
     waiting, ahead = (Panel(notebook.page, nth) for nth in (0, 1))
-    for _ in range(4):
+    for _ in range(8):  # the first ones are of the cells that prove the others
         notebook.ask("turns.release(1)")
         notebook.page.wait_for_timeout(400)  # what takes less than half a second is not told
     expect(waiting.part("queue")).to_have_text(re.compile(r"^waiting for another lab, “When John and Mary went…” \(\d+ %\)"))
