@@ -1,10 +1,10 @@
 """Cells whose values are known beforehand: they go the same way as a sweep's own cells, and what they give is what the sweep is checked by.
 
-Two of them enter at the first block with every row that can differ between the two runs, so that the whole of today's network is held against
-what was recorded of both runs. A third one patches the base run with its own activations at the site that is swept.
+They enter at the first block with every row that can differ between the two runs, so that the whole of today's network is held against what was
+recorded of both runs. One of them is also given the base run's own activations at the site that is swept.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,25 +47,28 @@ def proven_pair(runs: Runs, pairs: Sequence[int] | None = None) -> int:
 
 
 def proofs_of(runs: Runs, pairs: Sequence[int], cells: Sequence[Cell]) -> list[Proof]:
-    """For one of the pairs nothing changed at a site of these cells; and for each pair of a language model nothing and, where all its positions
-    correspond, everything changed at the first block."""
-    proofs = [_identity(runs, proven_pair(runs, pairs), cells)]
-    return proofs + [proof for pair in pairs for proof in _from_the_first_block(runs, pair)] if runs.model.has_blocks else proofs
+    """For each pair nothing changed at the first block and, where all its positions correspond, everything changed there; for one of the pairs
+    nothing is changed at a site of these cells either. Of a network without blocks the last is all."""
+    proven = proven_pair(runs, pairs)
+    own = _own_edits(runs, proven, cells)
+    if not runs.model.has_blocks:
+        return [Proof(Cell(own, proven), runs.base)]
+    proofs = []
+    for pair in pairs:
+        positions = tuple(range(runs.unchanged_before(pair), runs.length(pair)))
+        for run in (runs.base,) if runs.pairs[pair].shifted else (runs.base, runs.source):
+            entering = Edit("resid_pre", 0, positions, runs.recording(run, pair=pair).resid[0][list(positions)])
+            also = own if (pair, run) == (proven, runs.base) else ()
+            proofs.append(Proof(Cell((entering, *also), pair), run))
+    return proofs
 
 
-def _identity(runs: Runs, pair: int, cells: Sequence[Cell]) -> Proof:
+def _own_edits(runs: Runs, pair: int, cells: Sequence[Cell]) -> tuple[Edit, ...]:
+    """What the base run itself has where a cell of the lowest layer among these changes it."""
     measured = [cell for cell in cells if cell.edits and cell.base == pair]
-    # of the lowest layer: executors come to it first, and nothing is given out before
     edits = min(measured, key=lambda cell: min(edit.layer for edit in cell.edits)).edits if measured else ()
     positions = tuple(range(runs.unchanged_before(pair), runs.length(pair)))
-    return Proof(Cell(tuple(_own(runs, pair, edit, positions) for edit in edits), pair), runs.base)
-
-
-def _from_the_first_block(runs: Runs, pair: int) -> Iterator[Proof]:
-    positions = tuple(range(runs.unchanged_before(pair), runs.length(pair)))
-    for run in (runs.base,) if runs.pairs[pair].shifted else (runs.base, runs.source):
-        entering = runs.recording(run, pair=pair).resid[0][list(positions)]
-        yield Proof(Cell((Edit("resid_pre", 0, positions, entering),), pair), run)
+    return tuple(_own(runs, pair, edit, positions) for edit in edits)
 
 
 def judge(runs: Runs, proofs: Sequence[Proof], found: Sequence[np.ndarray]) -> Verdict:

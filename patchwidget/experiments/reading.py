@@ -55,13 +55,13 @@ def read_attention(runs: Runs, layer: int, head: int, pos: int | None) -> Attent
     layer = find_layer(runs.model, layer)
     find_tap(runs.model, "resid_pre", layer)
     head = checked_index(plain(head), runs.model.n_heads, "Head", f"{runs.model.name} has heads")
-    whole = {name: attention_pattern(runs.model, runs.recording(name), layer)[head].cpu().numpy() for name in ("clean", "corrupted")}
+    patterns = {name: attention_pattern(runs.model, runs.recording(name), layer)[head].cpu().numpy() for name in ("clean", "corrupted")}
     if pos is None:
-        return AttentionRow(**whole)
+        return AttentionRow(**patterns)
     pos = checked_index(plain(pos), runs.length(), "Position", f"the {runs.base} prompt has positions")
-    if pos >= min(map(len, whole.values())):
+    if pos >= min(map(len, patterns.values())):
         raise SiteError(f"Position {pos} does not exist in both prompts.", "Choose an earlier one.")
-    return AttentionRow(**{name: pattern[pos] for name, pattern in whole.items()})
+    return AttentionRow(**{name: pattern[pos] for name, pattern in patterns.items()})
 
 
 def _layer(model: Model, site: str, layer: int | None) -> int:

@@ -281,8 +281,14 @@ class Runs:
     def _still_ends(self) -> bool:
         """Whether the logits of the first pair that is recorded are still the same."""
         first = next((pair for _, pair in self._recordings), 0)
-        runs = [(run, self._recordings.get((run, first))) for run in ("clean", "corrupted")]
-        return all(have is None or self._parity_of_run(run, first, have.logits).ok for run, have in runs)
+        kept = {run: self._recordings[run, first] for run in ("clean", "corrupted") if (run, first) in self._recordings}
+        if len(kept) < 2 or self._are_unlike(first):
+            return all(self._parity_of_run(run, first, recording.logits).ok for run, recording in kept.items())
+        tokens, positions = torch.cat([recording.tokens for recording in kept.values()]), self._measured_positions(self.base, first)
+        with torch.no_grad(), self.model.lock:
+            plain = self.model.logits_at(tokens, positions)
+        limit = tolerance(self.model.dtype, float(plain.abs().max()))
+        return all(parity_check(recording.logits, now, limit).ok for recording, now in zip(kept.values(), plain, strict=True))
 
     def _parity_of(self, pair: int) -> Check:
         recording, positions = self.recording(self.base, pair=pair), self.measures[pair].positions

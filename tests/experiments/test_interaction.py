@@ -36,7 +36,7 @@ def test_it_is_one_packed_pass(monkeypatch):
     experiment, walks, walk = tiny_experiment(), [], PackedExecutor._walk
     monkeypatch.setattr(PackedExecutor, "_walk", lambda self, plans: walks.append(len(plans)) or walk(self, plans))
     experiment.interaction(PATCHES)
-    assert walks == [4 + 6 + 1 + 3]  # and the proofs
+    assert walks == [4 + 6 + 1 + 2]  # and the proofs
 
 
 def test_two_patches_that_do_the_same_are_redundant_and_those_that_need_each_other_synergic():

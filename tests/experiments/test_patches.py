@@ -185,8 +185,8 @@ def test_pairs_and_metrics_go_through_one_pass(monkeypatch):
     pairs = [telling_pair(model), telling_pair(model, CLEAN[:7], [*CLEAN[:3], 44, *CLEAN[4:7]])]
     one = walks_of(monkeypatch, lambda: pw.Experiment(model, pairs[0]).sweep("attn_out", positions="all"))
     many = walks_of(monkeypatch, lambda: pw.Experiment(model, pairs, ["logit_diff", "prob", "kl"]).sweep("attn_out", positions="all"))
-    assert one == [4 + 3]  # the cells, and the three that prove them
-    assert many == [2 * 4 + 1 + 2 * 2]
+    assert one == [4 + 2]  # the cells, and the two that prove them
+    assert many == [2 * 4 + 2 * 2]
 
 
 def test_pairs_of_different_lengths_share_a_pass_and_keep_their_values():
