@@ -18,13 +18,11 @@ class ModelState:
         modules: which ones, by id, in order: one may have been put in another's place.
         attention: the attention setting of each configuration.
         hooks: of each module that a user has set forward hooks on: its path, and the hooks' numbers.
-        training: paths of the modules in training mode that do something else there.
     """
 
     modules: tuple[int, ...]
     attention: tuple[str | None, ...]
     hooks: tuple[tuple[str, tuple[int, ...]], ...]
-    training: tuple[str, ...]
 
 
 def state_of(hf: nn.Module) -> ModelState:
@@ -35,7 +33,6 @@ def state_of(hf: nn.Module) -> ModelState:
         tuple(id(module) for _, module in named),
         attention_settings(hf),
         hooks,
-        training_modules(hf),
     )
 
 
