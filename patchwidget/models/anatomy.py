@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from patchwidget.errors import ModelError
 
-from .trace import Call, Trace, same, trace_forward
+from .trace import Call, Trace, same, trace_forward, written
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ def find_anatomy(hf: nn.Module, inputs: dict[str, Any]) -> Anatomy:
             f"{type(hf).__name__} has {missing}, so it can't be patched as a decoder. Its modules:\n{module_tree(hf)}",
             "Load it with AutoModelForCausalLM, or pass a model whose blocks stand in one nn.ModuleList.",
         )
-    trace = trace_forward(hf, inputs)
-    calls = trace.of(list(stack))
+    head, trace = written(head), trace_forward(hf, inputs)
+    calls = trace.of([written(module) for module in stack])
     blocks = tuple(_read_block(call, trace) for call in calls)
     d_model = calls[0].input.shape[-1] if calls and calls[0].input is not None else 0
     attended = {a.module: a for a in trace.attended}
@@ -113,7 +113,8 @@ def _has_matrices(module: nn.Module) -> bool:
 
 def _read_block(call: Call, trace: Trace) -> Block:
     inside = trace.within(call)
-    children = [c for c in inside if c.module in set(call.module.children())]
+    parts = {written(module) for module in call.module.children()}
+    children = [c for c in inside if c.module in parts]
     attended = next((a for a in trace.attended if call.began < a.at < call.ended), None)
     attention = _attention_child(children, attended.at if attended else None)
     mlp = [c for c in children if _has_matrices(c.module) and c is not attention]
@@ -121,10 +122,10 @@ def _read_block(call: Call, trace: Trace) -> Block:
     attn_out = _contribution(attention, children)
     mlp_out = _contribution(mlp[-1], children) if mlp and _is_one_mlp(mlp) else None
     if parallel:
-        adds_attention = adds_mlp = _is_sum(call.input, call.output, attn_out, mlp_out)
+        adds_attention = adds_mlp = _is_sum(call.input, call.own, attn_out, mlp_out)
     else:
-        middle = entry.input if entry else call.output
-        adds_attention, adds_mlp = _is_sum(call.input, middle, attn_out), _is_sum(middle, call.output, mlp_out)
+        middle = entry.input if entry else call.own
+        adds_attention, adds_mlp = _is_sum(call.input, middle, attn_out), _is_sum(middle, call.own, mlp_out)
     return Block(
         module=call.module,
         attention=attended.module if attended else (attention.module if attention else None),
@@ -193,9 +194,10 @@ def _down_projection(mlp: list[Call], trace: Trace) -> nn.Module | None:
     """The last linear layer of the MLP, if its output is the MLP's output (in a mixture of experts it is not)."""
     last = mlp[-1]
     linear = [c for c in [*trace.within(last), last] if _is_linear(c.module)]
-    if not linear or linear[-1].output is None or last.output is None or linear[-1].output.numel() != last.output.numel():
+    if not linear or linear[-1].value is None or last.own is None or linear[-1].value.numel() != last.own.numel():
         return None
-    return linear[-1].module if torch.equal(linear[-1].output.flatten(), last.output.flatten()) else None
+    given = linear[-1].own if linear[-1] is last else linear[-1].value
+    return linear[-1].module if given is not None and torch.equal(given.flatten(), last.own.flatten()) else None
 
 
 def _find_tail(trace: Trace, last_block: Call, head: nn.Module) -> tuple[nn.Module, ...] | None:

@@ -27,6 +27,12 @@ def foreign_hooks(module: nn.Module) -> tuple[int, ...]:
     return tuple(number for hooks in both for number, hook in list(hooks.items()) if _is_foreign(hook))
 
 
+def foreign_forward(module: nn.Module) -> Any:
+    """The function that a user has put in the place of this very module's `forward`; None where there is none."""
+    own = vars(module).get("forward")
+    return own if own is not None and _is_foreign(own) else None
+
+
 def _is_foreign(hook: Any) -> bool:
     while isinstance(hook, partial):
         hook = hook.func
@@ -51,13 +57,13 @@ class Hooks:
 
         self._handles.append(module.register_forward_pre_hook(guarded, with_kwargs=True))
 
-    def after(self, module: nn.Module, hook: Callable[[nn.Module, Any], Any]) -> None:
-        """`hook(module, output)` after each call; it may return a new output."""
+    def after(self, module: nn.Module, hook: Callable[[nn.Module, Any], Any], *, first: bool = False) -> None:
+        """`hook(module, output)` after each call; it may return a new output. `first`: before hooks that others have set on the module."""
 
         def guarded(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
             return hook(module, output) if self in _open.get() else None
 
-        self._handles.append(module.register_forward_hook(guarded))
+        self._handles.append(module.register_forward_hook(guarded, prepend=first))
 
     def __enter__(self) -> "Hooks":  # noqa: PYI034 - a runtime type checker knows Self only where it checks the whole class
         self._token = _open.set((*_open.get(), self))

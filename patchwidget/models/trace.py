@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from .attention import intercepted
-from .hooks import Hooks
+from .hooks import Hooks, foreign_hooks
 
 
 @dataclass(eq=False)
 class Call:
     """One call of a module: its main input and output tensor, and when it began and ended.
 
-    `value` is a copy of the output, which some models go on to write into.
+    `value` is a copy of the output, which some models go on to write into; `own` one of what the module gave before hooks of a user's changed it.
     """
 
     module: nn.Module
@@ -23,6 +23,7 @@ class Call:
     output: Tensor | None = None
     ended: int = -1
     value: Tensor | None = None
+    own: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ def same(a: Tensor | None, b: Tensor | None) -> bool:
     return a is not None and b is not None and (a is b or (a.data_ptr() == b.data_ptr() and a.numel() == b.numel() and a.dtype == b.dtype))
 
 
+def written(module: nn.Module) -> nn.Module:
+    """The module itself, where torch.compile has put one around it, which passes everything on."""
+    return getattr(module, "_orig_mod", module)
+
+
 @torch.no_grad()
 def trace_forward(hf: nn.Module, inputs: dict[str, Any]) -> Trace:
     """Run `hf(**inputs)` once and write down every module call and every call of the attention interface."""
@@ -82,10 +88,13 @@ def trace_forward(hf: nn.Module, inputs: dict[str, Any]) -> Trace:
         calls.append(call)
         open_calls.append(call)
 
+    def give(module: nn.Module, output: Any) -> None:
+        open_calls[-1].own = _copy(main_tensor(output))
+
     def end(module: nn.Module, output: Any) -> None:
         call = open_calls.pop()
         call.output, call.ended = main_tensor(output), next(clock)
-        call.value = None if call.output is None else call.output.clone()
+        call.value = _copy(call.output) if foreign_hooks(module) else call.own
 
     def attend(own: Any, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kw: Any) -> Any:
         attended.append(Attended(module, next(clock), query.shape[1], key.shape[1], value.shape[-1]))
@@ -93,7 +102,14 @@ def trace_forward(hf: nn.Module, inputs: dict[str, Any]) -> Trace:
 
     with Hooks() as hooks, intercepted(hf, attend):
         for module in hf.modules():
+            if written(module) is not module:
+                continue
             hooks.before(module, begin)
+            hooks.after(module, give, first=True)
             hooks.after(module, end)
         hf(**inputs)
     return Trace(calls, attended)
+
+
+def _copy(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.clone()

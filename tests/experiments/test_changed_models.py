@@ -247,7 +247,7 @@ def test_weights_made_in_inference_mode_have_no_gradients_and_say_so():
         exp.attribute("z")
 
 
-@pytest.mark.parametrize("compiled", ["whole", "forward", "block"])
+@pytest.mark.parametrize("compiled", ["whole", "forward", "block", "each", "parts"])
 def test_a_compiled_network_is_run_as_it_is_written(compiled):
     hf = tiny_module("llama")
     pair = telling_pair(pw.wrap(hf))
@@ -256,8 +256,15 @@ def test_a_compiled_network_is_run_as_it_is_written(compiled):
         hf = torch.compile(hf, backend="eager")
     elif compiled == "forward":
         hf.forward = torch.compile(hf.forward, backend="eager")
-    else:
+    elif compiled == "block":
         hf.model.layers[1].compile(backend="eager")
+    elif compiled == "each":
+        for i, layer in enumerate(hf.model.layers):
+            hf.model.layers[i] = torch.compile(layer, backend="eager")
+    else:
+        hf.model.norm, hf.lm_head = (torch.compile(module, backend="eager") for module in (hf.model.norm, hf.lm_head))
+        for layer in hf.model.layers:
+            layer.self_attn, layer.mlp = (torch.compile(module, backend="eager") for module in (layer.self_attn, layer.mlp))
     for executor in ("packed", "hooked"):
         result = pw.Experiment(pw.wrap(hf), pair).sweep("z", executor=executor)
         assert result.ok

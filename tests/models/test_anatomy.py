@@ -23,6 +23,20 @@ def test_what_is_found(architecture):
         assert None not in (block.attention, block.attn_out, block.o_proj, block.mlp_out)
 
 
+@pytest.mark.parametrize("architecture", ["gpt2", "llama", "gpt_neox", "gemma2", "opt"])
+def test_hooks_of_a_user_that_change_what_a_module_gives_hide_nothing(architecture):
+    hf = tiny_module(architecture)
+    found = pw.wrap(hf).anatomy
+    block = found.blocks[1]
+    for module in (block.module, block.attn_out, block.mlp_out, block.down):
+        module.register_forward_hook(lambda module, args, output: _changed(output))
+    assert pw.wrap(hf).anatomy == found
+
+
+def _changed(output):
+    return tuple(map(_changed, output)) if isinstance(output, tuple) else None if output is None else output * -0.7 + 1
+
+
 def test_post_norms_belong_to_what_the_block_adds():
     for architecture in ("gemma2", "gemma3_text", "olmo2", "olmo3", "glm4", "exaone4"):
         block = tiny_model(architecture).anatomy.blocks[0]
