@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from patchwidget.errors import PatchError
 from patchwidget.models.digest import model_digest
+from patchwidget.models.hooks import foreign_forward
 
 from .described import described
 from .files import check_plain, plain, write_whole
@@ -86,7 +87,7 @@ def fingerprint(runs: Runs, layout: Layout, source: Source | None) -> dict[str, 
     It is taken anew from the model as it is.
     """
     told = {
-        "the model": [runs.model.name, model_digest(runs.model.hf), _hooks(runs.model.hf)],
+        "the model": [runs.model.name, model_digest(runs.model.hf), _own_functions(runs.model.hf)],
         "the prompts": [
             [[_tokens(pair.clean), _tokens(pair.corrupted), pair.answers, pair.distractors, pair.correspondence] for pair in runs.pairs],
             [measure.positions for measure in runs.measures],
@@ -105,14 +106,19 @@ def fingerprint(runs: Runs, layout: Layout, source: Source | None) -> dict[str, 
     return {part: hashlib.sha256(json.dumps(plain(value), sort_keys=True).encode()).hexdigest() for part, value in told.items()}
 
 
-def _hooks(hf: nn.Module) -> list:
-    """The user's own hooks, which are part of what the model computes."""
-    return [
-        [name, kind, described(hook)]
+def _own_functions(hf: nn.Module) -> list:
+    """The user's own hooks, and functions in the place of a module's `forward`, which are part of what the model computes."""
+    own = [
+        (name, kind, function)
         for name, module in hf.named_modules()
-        for kind in ("_forward_pre_hooks", "_forward_hooks")
-        for hook in getattr(module, kind).values()
+        for kind, functions in {
+            "_forward_pre_hooks": module._forward_pre_hooks.values(),  # noqa: SLF001 - torch has no public way to list them
+            "_forward_hooks": module._forward_hooks.values(),  # noqa: SLF001
+            "forward": [foreign_forward(module)],
+        }.items()
+        for function in functions
     ]
+    return [[name, kind, described(function)] for name, kind, function in own if function is not None]
 
 
 def _tokens(prompt: list[int] | Tensor) -> list:

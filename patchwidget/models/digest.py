@@ -90,10 +90,17 @@ def _weights(device: torch.device) -> Tensor:
 
 
 def _tensors(hf: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Every parameter and buffer by its name."""
-    for many in (hf.named_parameters(), hf.named_buffers()):
+    """Every parameter and buffer by its name, and the tensors that modules hold as plain attributes."""
+    held = (
+        (f"{path}.{name}", value) for path, module in hf.named_modules() for name, value in vars(module).items() if _is_held(name, value)
+    )
+    for many in (hf.named_parameters(), hf.named_buffers(), held):
         for name, tensor in many:
             yield name, _put_aside(hf, name) if tensor.is_meta else tensor
+
+
+def _is_held(name: str, value: Any) -> bool:
+    return isinstance(value, Tensor) and not name.startswith("_")
 
 
 def _put_aside(hf: nn.Module, name: str) -> Tensor:

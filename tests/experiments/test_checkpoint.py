@@ -100,6 +100,12 @@ def test_it_belongs_to_its_model(tmp_path):
     with pytest.raises(pw.PatchError, match="another sweep"):
         sweep(path, model)
     handle.remove()
+    mlp = model.hf.model.layers[1].mlp
+    mlp.forward = lambda x: type(mlp).forward(mlp, x) * 0.5
+    with pytest.raises(pw.PatchError, match="another sweep"):
+        sweep(path, model)
+    del mlp.forward
+    sweep(path, model)
     model.hf.model.layers[0].self_attn.scaling *= 1.5
     with pytest.raises(pw.PatchError, match="another sweep"):
         sweep(path, model)

@@ -95,6 +95,9 @@ def edits():
     def activation(hf):
         hf.model.layers[0].mlp.act_fn = torch.nn.ReLU()
 
+    def held(hf):
+        hf.model.layers[0].mlp.gain = hf.model.layers[0].mlp.gain * 2
+
     layer = "model.layers.2."
     return {
         "columns of a head": weight(layer + "self_attn.o_proj.weight", (slice(None), slice(16, 24)), 0.5),
@@ -106,14 +109,17 @@ def edits():
         "a buffer": buffer,
         "the configuration": setting,
         "a module of another class": activation,
+        "a tensor that is no buffer": held,
     }
 
 
 @pytest.mark.parametrize("edit", edits().values(), ids=edits().keys())
 def test_another_model(edit):
-    hf = tiny_module("llama")
+    hf, again = tiny_module("llama"), tiny_module("llama")
+    for module in (hf, again):
+        module.model.layers[0].mlp.gain = torch.ones(1)
     digest = model_digest(hf)
-    assert model_digest(tiny_module("llama")) == digest
+    assert model_digest(again) == digest
     edit(hf)
     assert model_digest(hf) != digest
 
