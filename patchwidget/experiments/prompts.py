@@ -1,6 +1,7 @@
 """A clean and a corrupted prompt with the answers that tell them apart, checked against a model's tokenizer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patchwidget.errors import PromptError
+from patchwidget.errors import MetricError, PromptError
 from patchwidget.given import Array, is_floating, plain, token_ids
 from patchwidget.models.model import Model
 
@@ -109,13 +110,20 @@ def tokenize_pairs(model: Model, pairs: Sequence[PromptPair], *, feed_answer: bo
     """Each pair by `tokenize_pair`; where there are several, errors name the pair by its number."""
     found = []
     for number, pair in enumerate(pairs):
-        try:
+        with in_pair(number, len(pairs)):
             found.append(tokenize_pair(model, pair, feed_answer=feed_answer))
-        except PromptError as error:
-            if len(pairs) == 1:
-                raise
-            raise PromptError(f"Pair {number}: {error.message}", error.hint) from error
     return found
+
+
+@contextmanager
+def in_pair(number: int, of: int) -> Iterator[None]:
+    """Errors raised in here name the pair by its number, if there are several."""
+    try:
+        yield
+    except (PromptError, MetricError) as error:
+        if of == 1:
+            raise
+        raise type(error)(f"Pair {number}: {error.message}", error.hint) from error
 
 
 def plain_prompts(prompts: Any) -> list[Any]:
@@ -173,7 +181,7 @@ def _ids(given: Any, name: str) -> list[int]:
         raise PromptError(
             f"The {name} prompt has {len(found)} rows of token ids, and it is one prompt.", "Give one of them, of shape [T] or [1, T]."
         )
-    strange = [item for item in found if not isinstance(item, int)]
+    strange = [item for item in found if not isinstance(item, int) or isinstance(item, bool)]
     if strange:
         message = f"The {name} prompt has {strange[0]!r} among its token ids, which is a {type(strange[0]).__name__}."
         raise PromptError(message, "Give a text, or a list of whole numbers.")

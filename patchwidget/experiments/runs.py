@@ -29,7 +29,7 @@ from .budget import Budget
 from .checks import Check, parity_check, rounding, tolerance
 from .gradient_store import GradientStore
 from .metrics import Metrics, make_measure, name_metrics
-from .prompts import PromptPair, tokenize_pairs, with_plain_ids
+from .prompts import PromptPair, in_pair, tokenize_pairs, with_plain_ids
 from .promptset import read_pairs
 from .tokenpair import TokenPair, measured_position
 
@@ -254,7 +254,8 @@ class Runs:
         def source_log_probs() -> Tensor:
             return self.recording(self.source, pair=index).logits[-1].log_softmax(-1)
 
-        return make_measure(self.metrics, self.pairs[index], self._measured_positions(self.base, index), source_log_probs)
+        with in_pair(index, len(self.pairs)):
+            return make_measure(self.metrics, self.pairs[index], self._measured_positions(self.base, index), source_log_probs)
 
     def _measured_positions(self, run: str, index: int) -> tuple[int, ...]:
         """Where the logits of a run are read."""

@@ -1,5 +1,6 @@
 """With what activations are replaced: the other run's, zero, a mean, another prompt's, noise, or any tensor."""
 
+import reprlib
 import zlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ def values_of(runs: Runs, pair: int, source: Source) -> tuple[Values, int]:
     if isinstance(source, Tensor | float | int):
         return lambda site, layer: _fitted(torch.as_tensor(source), _own(runs, pair, site, layer), site), 0
     known = "'clean', 'corrupted', 'zero', a number, a tensor, pw.Mean(prompts), pw.Resample(prompt), pw.Noise(scale) or pw.Placebo(seed)"
-    raise PatchError(f"source={source!r} is not known.", f"Use {known}.")
+    raise PatchError(f"source={reprlib.repr(source)} is not known.", f"Use {known}.")
 
 
 def _run_values(runs: Runs, pair: int, run: str) -> tuple[Values, int]:

@@ -36,7 +36,7 @@ def model_digest(hf: nn.Module) -> str:
     """
     digest = hashlib.sha256()
     for name, module in hf.named_modules():
-        digest.update(f"{name} {type(module).__qualname__} {sorted(_attributes(module).items())}".encode())
+        digest.update(f"{name} {type(module).__qualname__} {sorted(plain_attributes(module).items())}".encode())
     for place, config in _configs(hf):
         digest.update(f"{place} {json.dumps(config, sort_keys=True, default=str)}".encode())
     for name, tensor in _tensors(hf):
@@ -68,6 +68,11 @@ def tensor_digest(tensor: Tensor) -> str:
             digest.update(_row_sums(part).cpu().numpy().tobytes())
     digest.update(found[whole:].cpu().numpy().tobytes())
     return digest.hexdigest()
+
+
+def plain_attributes(module: nn.Module) -> dict[str, Any]:
+    """What a module holds as plain values: sizes, scales, names."""
+    return {name: value for name, value in vars(module).items() if not name.startswith("_") and name != "training" and _is_plain(value)}
 
 
 def _row_sums(words: Tensor) -> Tensor:
@@ -113,11 +118,6 @@ def _put_aside(hf: nn.Module, name: str) -> Tensor:
             if kept is not None and (inside := ".".join(path[depth:])) in kept:
                 return kept[inside]
     raise ModelError(f"The weight {name} is not in memory, and nothing is known of where it is kept.", "Load the model's weights.")
-
-
-def _attributes(module: nn.Module) -> dict[str, Any]:
-    """What a module holds as plain values: sizes, scales, names."""
-    return {name: value for name, value in vars(module).items() if not name.startswith("_") and name != "training" and _is_plain(value)}
 
 
 def _is_plain(value: Any) -> bool:

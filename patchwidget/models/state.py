@@ -3,11 +3,16 @@
 from dataclasses import dataclass
 from functools import cache
 from types import FunctionType
+from typing import Any
 
+import torch
 from torch import nn
 
 from .attention import attention_settings
+from .digest import plain_attributes
 from .hooks import foreign_hooks
+
+_SMALL = 4096  # numbers; larger buffers are masks and tables of sines, which are read by every block and so show in a sweep's proof cells
 
 
 @dataclass(frozen=True)
@@ -18,11 +23,13 @@ class ModelState:
         modules: which ones, by id, in order: one may have been put in another's place.
         attention: the attention setting of each configuration.
         hooks: of each module that a user has set forward hooks on: its path, and the hooks' numbers.
+        buffers: what the modules hold that have small buffers, such as rotary frequencies: the bytes of these, and the plain attributes.
     """
 
     modules: tuple[int, ...]
     attention: tuple[str | None, ...]
     hooks: tuple[tuple[str, tuple[int, ...]], ...]
+    buffers: tuple[Any, ...]
 
 
 def state_of(hf: nn.Module) -> ModelState:
@@ -33,7 +40,13 @@ def state_of(hf: nn.Module) -> ModelState:
         tuple(id(module) for _, module in named),
         attention_settings(hf),
         hooks,
+        tuple(_held(module) for _, module in named if module._buffers),  # noqa: SLF001 - quicker than a walk of its own for each module
     )
+
+
+def _held(module: nn.Module) -> tuple[Any, ...]:
+    small = [buffer for buffer in module.buffers(recurse=False) if buffer.numel() <= _SMALL and not buffer.is_meta]
+    return (*(buffer.flatten().view(torch.uint8).cpu().numpy().tobytes() for buffer in small), plain_attributes(module))
 
 
 def training_modules(hf: nn.Module) -> tuple[str, ...]:

@@ -199,9 +199,15 @@ def test_what_an_experiment_is_made_of(experiment):
         ([("text a", "text b")], "Item 0 is a tuple"),
         ([], "list of pairs is empty"),
         ([row, {**row, "answer": 99}], "Pair 1: The answer is token 99"),
+        ([row, {**row, "answer": float("nan")}], "Pair 1: The metric logit_diff needs an answer, and the pair has none"),
+        ({**row, "clean": torch.tensor([True, False])}, "has True among its token ids, which is a bool"),
     ]:
-        with pytest.raises(pw.PromptError, match=match):
+        with pytest.raises((pw.PromptError, pw.MetricError), match=match):
             pw.Experiment(model, given)
+    with pytest.raises(pw.PromptError, match="has True among its token ids"):
+        model.logits(torch.tensor([True, False]))
+    with pytest.raises(pw.PatchError, match=r"^source='xxx+\.\.\.xxx+' is not known"):
+        experiment.sweep("resid_pre", source="x" * 500)
 
 
 def test_sizes_of_memory(experiment):
