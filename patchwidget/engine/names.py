@@ -10,15 +10,17 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 
-from torch import nn
+from torch import Tensor, nn
 
 from patchwidget.errors import SiteError
 from patchwidget.models.model import Model
+from patchwidget.models.trace import Trace
 
 from .cells import Cell, Edit
 from .sites import MODULE, SITES, Tap, find_tap
 
 Place = tuple[str, int]
+Address = tuple[int, int]
 # sites that are a module's input or output and nothing else; what is written at resid_mid changes the stream beside the module too
 _AT_MODULES = ("resid_pre", "resid_post", "attn_out", "mlp_out", "z", "mlp_post")
 # sites that in a cell of such sites alone are what their tensors are called
@@ -47,8 +49,9 @@ class Names:
         """The same edit under its tensor's name: that of a site where there is one; of the residual stream after the last block, "resid_pre" of
         the layer that would follow."""
         named = self._at_site(edit) if edit.site.startswith(MODULE) else edit
-        if named.site == "resid_post":
-            named = replace(named, site="resid_pre", layer=named.layer + 1)
+        site, layer = _entering(named.place)
+        if site != named.site:
+            named = replace(named, site=site, layer=layer)
         if named.place != edit.place:
             self._given[named.place].add(edit.place)
         return named
@@ -68,11 +71,15 @@ class Names:
         ]
 
     def tensor(self, edit: Edit) -> Hashable:
-        """What is equal for edits of one tensor, their names being those that `edit` gives."""
-        if not edit.site.startswith(MODULE) and edit.site != "resid_mid":
+        """What is equal for edits of one tensor, their names being those that `edit` gives; also where several modules pass it on as it is, as an
+        attention gives what its output projection gave."""
+        if not edit.site.startswith(MODULE):
             return edit.place
         tap = find_tap(self.model, *edit.place)
-        return tap.module, tap.side
+        at = tap.module, tap.side
+        if at in self._mid or at not in self._addresses:
+            return self._mid.get(at, at)
+        return self._sites_by_address.get(self._addresses[at], self._addresses[at])
 
     def _at_site(self, edit: Edit) -> Edit:
         """The edit of a module's input or output as one of the site that is there, if there is one."""
@@ -96,6 +103,37 @@ class Names:
                     tap = find_tap(self.model, site, layer)
                     found.setdefault((tap.module, tap.side), (site, layer))
         return found
+
+    @cached_property
+    def _mid(self) -> dict[tuple[nn.Module, str], Place]:
+        blocks = self.model.anatomy.blocks if self.model.has_blocks else ()
+        return {(block.mid, "input"): ("resid_mid", layer) for layer, block in enumerate(blocks) if block.mid is not None}
+
+    @cached_property
+    def _trace(self) -> Trace:
+        return self.model.trace() if self.model.has_blocks else Trace([], [])
+
+    @cached_property
+    def _addresses(self) -> dict[tuple[nn.Module, str], Address]:
+        """Where the inputs and outputs of modules lie in memory in one forward, which keeps all of them."""
+        sides = ((call.module, side, getattr(call, side)) for call in self._trace.calls for side in ("input", "output"))
+        return {(module, side): _address(tensor) for module, side, tensor in sides if tensor is not None}
+
+    @cached_property
+    def _sites_by_address(self) -> dict[Address, Place]:
+        found = {self._addresses[at]: _entering(place) for at, place in self._sites.items() if at in self._addresses}
+        layers = {block.attention: layer for layer, block in enumerate(self.model.anatomy.blocks)} if self.model.has_blocks else {}
+        return found | {_address(one.value): ("v_per_head", layers[one.module]) for one in self._trace.attended if one.module in layers}
+
+
+def _entering(place: Place) -> Place:
+    """Of the residual stream leaving a block its name where it enters the next."""
+    site, layer = place
+    return ("resid_pre", layer + 1) if site == "resid_post" else place
+
+
+def _address(tensor: Tensor) -> Address:
+    return tensor.data_ptr(), tensor.numel()
 
 
 def written_at(model: Model, site: str, layer: int) -> Tap:

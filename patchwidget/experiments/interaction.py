@@ -168,15 +168,21 @@ def _listed(value: int | Sequence[int]) -> str:
 
 @dataclass(frozen=True)
 class _Spot:
-    """What an edit replaces at one position: of which tensor, which head or neuron and which source of a pattern; None for all of them."""
+    """What an edit replaces at one position: of which tensor, which part of it and which source of a pattern; None for all of them.
+
+    Parts are the heads or neurons of a site, or (`elements`) single numbers of what a module takes or gives.
+    """
 
     tensor: Hashable
     position: int
     index: int | None
     column: int | None
+    elements: bool
 
     def meets(self, other: "_Spot") -> bool:
-        """Whether both, of one tensor and position, have something in common."""
+        """Whether both, of one tensor and position, have something in common; parts of different kinds count as if they had."""
+        if self.elements != other.elements:
+            return True
         return all(a is None or b is None or a == b for a, b in [(self.index, other.index), (self.column, other.column)])
 
 
@@ -184,7 +190,10 @@ def _touched(tensors: Names, edit: Edit) -> list[_Spot]:
     named = tensors.edit(edit)
     parts = tensors.views(named) if named.site in ("k", "v") else [named]
     return [
-        _Spot(tensors.tensor(part), p, part.index, column) for part in parts for p in part.positions for column in part.columns or (None,)
+        _Spot(tensors.tensor(part), p, part.index, column, part.site.startswith(MODULE))
+        for part in parts
+        for p in part.positions
+        for column in part.columns or (None,)
     ]
 
 

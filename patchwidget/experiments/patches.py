@@ -20,7 +20,8 @@ class Patch:
 
     Several that are applied together and meet in one tensor, whatever they call it (resid_post is the next layer's resid_pre, k_per_head what a
     head sees of k), do so in the order given: the last "replace" holds, and what is added after it is added to that. Else the order is the
-    model's own.
+    model's own; so it is where one module passes on as it is what another gave, such as an attention what its output projection gave
+    ("module:...o_proj" before attn_out).
 
     Attributes:
         site: where; "module:<path>" for the output of any module, with ".input" behind it for its input.

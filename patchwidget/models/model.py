@@ -18,7 +18,7 @@ from .eager import uncompiled
 from .hooks import foreign_hooks
 from .state import training_modules
 from .tokens import Tokens
-from .trace import main_tensor
+from .trace import Trace, main_tensor, trace_forward
 
 _T = TypeVar("_T")
 
@@ -62,6 +62,11 @@ class Model:
         """Where blocks, attention, MLP, norms and head are, found by watching one forward of three tokens."""
         with self.lock:
             return self._probe(3, lambda tokens: find_anatomy(self.hf, {"input_ids": tokens, **self._no_cache}))
+
+    def trace(self) -> Trace:
+        """What happens in one forward of three tokens: which modules ran, in which order, on which tensors."""
+        with self.lock:
+            return self._probe(3, lambda tokens: trace_forward(self.hf, {"input_ids": tokens, **self._no_cache}))
 
     def examine(self) -> None:
         """Find out now, in forwards of a few tokens, what the first question would have to wait for."""

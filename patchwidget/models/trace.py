@@ -28,13 +28,14 @@ class Call:
 
 @dataclass(frozen=True)
 class Attended:
-    """One call of the attention interface: by which module, when, on how many heads."""
+    """One call of the attention interface: by which module, when, on how many heads, and the values it was given."""
 
     module: nn.Module
     at: int
     n_heads: int
     n_kv_heads: int
     d_head: int
+    value: Tensor
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def trace_forward(hf: nn.Module, inputs: dict[str, Any]) -> Trace:
         call.value = _copy(call.output) if foreign_hooks(module) else call.own
 
     def attend(own: Any, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kw: Any) -> Any:
-        attended.append(Attended(module, next(clock), query.shape[1], key.shape[1], value.shape[-1]))
+        attended.append(Attended(module, next(clock), query.shape[1], key.shape[1], value.shape[-1], value))
         return own(module, query, key, value, mask, **kw)
 
     with Hooks() as hooks, intercepted(hf, attend):
