@@ -68,6 +68,11 @@ def reached_check(missed: set[tuple[str, int]]) -> Check:
     return Check("hooks fired", not missed, float(len(missed)), 0.0, text)
 
 
+def changed_check() -> Check:
+    """A check that fails, of what was measured before the model changed."""
+    return Check("same model", False, math.nan, math.nan, "The model is as it was when this was measured; measure it again.")
+
+
 def worst_checks(lists: Iterable[Sequence[Check]]) -> list[Check]:
     """Of the checks of several results the worst of each name."""
     found: dict[str, Check] = {}

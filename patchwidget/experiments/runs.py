@@ -46,6 +46,7 @@ class Runs:
         base, source: which run is patched and which run the patches come from: "clean" or "corrupted".
         measures: one per pair.
         gradients: of the base runs, as far as they are kept.
+        renewed: how often the recordings were thrown away because the model had changed.
         most_rows: no more rows than this travel together, even where there is memory for more: batches then come more often. None for as many
             as are of use.
     """
@@ -86,6 +87,7 @@ class Runs:
         self.base, self.source = ("corrupted", "clean") if direction == "denoise" else ("clean", "corrupted")
         self._state = state_of(model.hf)
         self._unproven: str | None = None
+        self.renewed = 0
         self.forget()
         self._feed, self.answer_pos = feed, plain(answer_pos)
         self.most_rows: int | None = None
@@ -117,6 +119,7 @@ class Runs:
             if before.modules != self._state.modules:
                 self.model.examine_anew()
         if before != self._state or not self._still_enters() or (whole and not self._still_ends()):
+            self.renewed += bool(self._recordings)
             self.forget()
 
     @property

@@ -155,6 +155,8 @@ class Sweep:
         for number, executor in enumerate(tries, 1):
             last = number == len(tries)
             verdict = yield from self._try_part(self._part(pairs), executor, last=last)
+            if number == 2 and verdict is not None and verdict.ok and executor == asked:
+                self.runs.renewed += 1  # what was recorded before was of another model
             if last or verdict is None or verdict.ok:
                 return
             self.runs.forget()

@@ -9,6 +9,8 @@ import numpy as np
 from .protocol import Message
 from .views import View
 
+_CHANGED = "The model has changed since this was measured: measure it again."
+
 
 @dataclass(kw_only=True)
 class AttentionView(View):
@@ -38,6 +40,10 @@ class AttentionView(View):
 
     def keep(self, earlier: "AttentionView") -> None:
         self.clean, self.corrupted = earlier.clean, earlier.corrupted
+
+    def doubt(self) -> None:
+        if not self.explain.startswith(_CHANGED):
+            self.explain = f"{_CHANGED} {self.explain}"
 
     def descriptor(self, *, kept: bool = False) -> Message:
         differing = list(self.tokens_clean) if list(self.tokens_clean) != list(self.tokens) else None

@@ -14,6 +14,8 @@ from patchwidget.experiments.promptset import PromptSet
 from patchwidget.experiments.setcheck import split_fitting
 from patchwidget.models.model import Model
 
+from .protocol import Message
+
 EVERY = -1
 """In place of a pair's number: all the given pairs together, of which grids show the mean."""
 
@@ -36,6 +38,19 @@ class Setting:
     def measured_like(self, other: "Setting") -> bool:
         """Whether the same experiment measures both."""
         return (self.pair, self.metric, self.direction) == (other.pair, other.metric, other.direction)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a view answers: the method and parameters that ask for it, and the setting. Equal questions have one view."""
+
+    method: str
+    params: tuple[tuple[str, Any], ...]
+    setting: Setting
+
+    @classmethod
+    def of(cls, method: str, params: Message, setting: Setting) -> "Question":
+        return cls(method, tuple(sorted(params.items())), setting)
 
 
 class Bench:
@@ -116,6 +131,12 @@ class Bench:
         if (pair, metric) not in self._refusals:
             self._refusals[pair, metric] = refusal(lambda: self.try_pair(self.prompts[pair], metric))
         return self._refusals[pair, metric]
+
+    def forget(self, changed: Any) -> None:
+        """The model has changed, as the experiment `changed` knows by now: the others forget what they have recorded."""
+        for experiment in [*self._given.values(), *self._made.values()]:
+            if experiment is not changed:
+                experiment.forget()
 
     @cached_property
     def why_not_together(self) -> str | None:

@@ -83,6 +83,15 @@ class Findings(Standing):
                 self.post(message | {"id": other})
             self._forget(view)
 
+    def doubt(self, fresh: View | None) -> None:
+        """The model has changed since: of all that is known, only what `fresh` has is of the model as it is."""
+        with self._lock:
+            self._baselines.clear()
+            for view in self._tree:
+                if view is not fresh and view.known:
+                    view.doubt()
+                    self.post(protocol.result(view.request, view.id, view.status, view.descriptor()))
+
     def know_selection(self, selection: Selection, **found: Any) -> None:
         """Something of what is selected has been measured, or can't be."""
         with self._lock:

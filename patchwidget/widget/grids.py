@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from .bench import Setting
+from .bench import Question, Setting
 from .explain import explain_grid, over_pairs
 from .places import axis_of, token_labels
 from .protocol import Message
 from .steps import Steps
-from .views import Axis, GridView, Question
+from .views import Axis, GridView
 from .work import Work
 
 LETTERS = {"q": "q", "k": "k", "v": "v", "k_per_head": "k", "v_per_head": "v"}

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,7 @@ from patchwidget.errors import PatchError
 
 from . import protocol
 from .attention import AttentionView
+from .bench import Setting
 from .means import significance
 from .selection import Selection
 from .session import Session
@@ -34,18 +36,33 @@ def _measure(session: Session, view: GridView) -> Batches:
     """Both runs, then the view's sweeps."""
     setting = view.question.setting
     experiment = session.bench.experiment(setting)
-    session.know_baselines(setting, experiment.baselines)
-    yield
-    if view.pairs:
-        yield from _measure_runs(session, view, experiment)
-    pace = Pace()
-    for work in view.work:
-        if not view.has(work.places):
-            yield from _sweep(session, view, work, pace)
+    with _noticing_change(session, setting, view):
+        session.know_baselines(setting, experiment.baselines)
+        yield
+        if view.pairs:
+            yield from _measure_runs(session, view, experiment)
+        pace = Pace()
+        for work in view.work:
+            if not view.has(work.places):
+                yield from _sweep(session, view, work, pace)
     if view.pairs:
         yield  # it may take a second
         session.know_significant(view, *significance(view.result))
     session.complete(view)
+
+
+@contextmanager
+def _noticing_change(session: Session, setting: Setting, view: View | None = None) -> Iterator[None]:
+    """What was measured before is doubted if it turns out in here that the model has changed since; what `view` gets is of the model as it is."""
+    experiment = session.bench.experiment(setting)
+    before = experiment.renewed
+    try:
+        yield
+    finally:
+        if experiment.renewed != before:
+            session.bench.forget(experiment)
+            session.doubt(view)
+            session.know_baselines(setting, experiment.baselines)
 
 
 def _measure_runs(session: Session, view: GridView, experiment: Any) -> Batches:
@@ -90,8 +107,9 @@ def _batches(work: Work) -> Iterator[Any]:
 
 def _read_attention(session: Session, view: AttentionView) -> Batches:
     """Where a head looks in both runs."""
-    experiment = session.bench.experiment(view.question.setting)
-    session.complete(view, experiment.attention(view.layer, view.head, view.pos))
+    setting = view.question.setting
+    with _noticing_change(session, setting, view):
+        session.complete(view, session.bench.experiment(setting).attention(view.layer, view.head, view.pos))
     yield from ()
 
 
@@ -100,7 +118,8 @@ def measure_selection(session: Session, selection: Selection) -> Batches:
     assert selection.setting  # noqa: S101  for the type checker
     experiment = session.bench.experiment(selection.setting)
     session.know_selection(selection, status="running")
-    joint, noise_floor = selection.measure_joint(experiment)
+    with _noticing_change(session, selection.setting):
+        joint, noise_floor = selection.measure_joint(experiment)
     session.know_selection(selection, joint=joint, noise_floor=noise_floor)
     parts = []
     for part in selection.measure_parts(experiment, joint, session.grids(selection.setting)):

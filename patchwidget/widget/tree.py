@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from patchwidget.errors import PatchError
 
-from .views import Question, View
+from .bench import Question
+from .views import View
 from .ways import Way, Ways
 
 VIEWS_KEPT = 50

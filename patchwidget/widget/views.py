@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from patchwidget.errors import PatchError
+from patchwidget.experiments.checks import changed_check
 from patchwidget.experiments.result import EXACT, NOT_MEASURABLE, PENDING
 
-from .bench import Setting
+from .bench import Question
 from .means import TOLD_LATER, mean_so_far
 from .protocol import Message
 from .work import Work
@@ -54,19 +55,6 @@ class Axis:
             "labels": None if self.labels is None else list(self.labels),
             "values": None if self.values is None else list(self.values),
         }
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a view answers: the method and parameters that ask for it, and the setting. Equal questions have one view."""
-
-    method: str
-    params: tuple[tuple[str, Any], ...]
-    setting: Setting
-
-    @classmethod
-    def of(cls, method: str, params: Message, setting: Setting) -> "Question":
-        return cls(method, tuple(sorted(params.items())), setting)
 
 
 @dataclass(kw_only=True)
@@ -111,6 +99,10 @@ class View:
 
     def keep(self, earlier: Any) -> None:
         """Show what the same view knew `earlier`, until it is measured again."""
+        raise NotImplementedError
+
+    def doubt(self) -> None:
+        """The model has changed since this was measured."""
         raise NotImplementedError
 
     def end(self, status: str) -> None:
@@ -243,6 +235,10 @@ class GridView(View):
             self.done = int(self._final.sum() + 1e-6)
         self._before = None
         super().end(status)
+
+    def doubt(self) -> None:
+        self._checks = _worst(self._checks, [changed_check()])
+        self.numbers |= {"checks": self._checks}
 
     def has(self, places: np.ndarray) -> bool:
         """Whether the cells at these places are final."""

@@ -40,6 +40,7 @@ class FakeExperiment:
     """
 
     several = False
+    renewed = 0
     most_rows: int | None = None
 
     def __init__(self, model=None, prompts=None, metric="logit_diff", direction="denoise", **world):

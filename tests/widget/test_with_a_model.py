@@ -130,3 +130,33 @@ def test_the_code_of_what_is_shown_computes_it_again(shown, model, pair):
     lab.selection = [pw.Patch("z", layer=1, head=0)]
     assert "joint = exp.patch([pw.Patch(site='z', layer=1, head=0)])" in lab.code()
     assert lab.wait(timeout=60.0)
+
+
+def test_what_was_measured_before_the_model_changed_is_doubted(open_lab, pair):
+    torch.manual_seed(0)
+    hf = GPT2LMHeadModel(GPT2Config(n_layer=3, n_head=2, n_embd=16, vocab_size=50, n_positions=32, initializer_range=0.5)).eval()
+    lab = BareLab(pw.wrap(hf), pair)
+    page = Page(lab)
+    page.hello()
+    page.over(page.request("attention", layer=2, head=1, pos=3))
+    assert lab.wait(timeout=60.0)
+    assert failed(page.main) == []
+    hf.transformer.h[1].mlp.c_proj.weight.data *= -2
+    page.over(page.heads(1, 3))
+    assert lab.wait(timeout=60.0)
+    anew = pw.Experiment(pw.wrap(hf), pair)
+    assert failed(page.view("heads")) == []
+    np.testing.assert_allclose(page.view("heads")["values"], anew.sweep("z", positions=[3]).values.to_numpy().ravel(), atol=1e-5)
+    assert failed(page.main) == ["same model"]
+    assert page.view("attention")["explain"].startswith("The model has changed since this was measured")
+    assert [m for m in page.messages if "baselines" in m][-1]["baselines"]["clean"] == pytest.approx(anew.baselines.clean, abs=1e-5)
+    page.over(page.request("sweep"))
+    assert lab.wait(timeout=60.0)
+    assert failed(page.main) == []
+    np.testing.assert_allclose(page.main["values"], anew.sweep("resid_pre").values.to_numpy().ravel(), atol=1e-5)
+    assert failed(page.view("heads")) == []
+    lab.close()
+
+
+def failed(view):
+    return [check["name"] for check in view["checks"] if not check["ok"]]
