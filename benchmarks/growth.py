@@ -19,7 +19,7 @@ import time
 import torch
 
 import patchwidget as pw
-from patchwidget.models.default import default_model_folder
+from patchwidget.models.default_model import default_model_folder
 from patchwidget.models.model import Model
 
 VOCABULARY = 1024  # small: the embedding is not what is measured

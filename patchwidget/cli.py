@@ -49,7 +49,7 @@ def _port(text: str) -> int:
 
 def demo(options: argparse.Namespace) -> None:
     """Copy the examples and run JupyterLab on the first until it is stopped. Raises PatchError where a part is missing."""
-    from patchwidget.models.default import gguf_file
+    from patchwidget.models.default_model import gguf_file
 
     if importlib.util.find_spec("jupyterlab") is None:
         raise PatchError("JupyterLab is not installed.", 'Run: pip install "patchwidget[demo]"')

@@ -8,7 +8,7 @@ import pytest
 
 from patchwidget import cli
 from patchwidget._version import __version__
-from patchwidget.models import default
+from patchwidget.models import default_model
 
 
 def options(tmp_path, *arguments):
@@ -81,9 +81,9 @@ def test_missing_jupyterlab_names_the_command(tmp_path, monkeypatch, capsys):
 
 
 def test_missing_model_names_the_command(tmp_path, monkeypatch, no_server, capsys):
-    monkeypatch.setattr(default.metadata, "files", lambda name: [])
+    monkeypatch.setattr(default_model.metadata, "files", lambda name: [])
     assert cli.main(["demo", "--dir", str(tmp_path)]) == 1
-    assert capsys.readouterr().err == f"patchwidget: The default model is not installed. Run: {default.INSTALL}\n"
+    assert capsys.readouterr().err == f"patchwidget: The default model is not installed. Run: {default_model.INSTALL}\n"
     assert no_server == []
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from patchwidget.models.default import default_model_folder
+from patchwidget.models.default_model import default_model_folder
 
 from .environment import peers_model, peers_python
 from .tasks import Measured, Task

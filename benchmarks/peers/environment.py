@@ -11,8 +11,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from patchwidget.models.cache import cache_dir, made_once
-from patchwidget.models.default import default_model_folder
+from patchwidget.models.default_model import default_model_folder
+from patchwidget.models.file_cache import cache_dir, made_once
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 

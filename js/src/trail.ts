@@ -1,5 +1,4 @@
 /** The way down: at each view the cell that was chosen, and what can be asked there.  Pure. */
-
 import { asksKernel, knownAnswer } from "./actions";
 import { canonical } from "./canonical";
 import { cellOf, questionOf, stepsAt } from "./cells";

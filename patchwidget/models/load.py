@@ -9,9 +9,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from patchwidget.errors import ModelError
 
-from .default import DEFAULT_MODEL_NAME, default_model_folder
-from .foreign import unwrap
+from .default_model import DEFAULT_MODEL_NAME, default_model_folder
 from .model import Model
+from .unwrap import unwrap
 
 
 def load(

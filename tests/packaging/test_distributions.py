@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from patchwidget._version import __version__
-from patchwidget.models.default import INSTALL
+from patchwidget.models.default_model import INSTALL
 
 ROOT = Path(__file__).parents[2]
 STATIC = "patchwidget/widget/static"

@@ -1,5 +1,4 @@
 /** Progress said aloud, politely: at once when something starts or ends, in between only every few seconds. */
-
 import { shown } from "../standing";
 import type { LabState } from "../state";
 import { spokenProgress } from "../wording";

@@ -1,5 +1,4 @@
 /** What the pointer and the keys do on a grid, told in flat indices of its cells. */
-
 import { actionOf } from "../grid/keys";
 import { between, indexAt, type Layout, nearestPlace, type Place, placeAt, type Scroll } from "../grid/layout";
 import { hear } from "./dom";

@@ -1,5 +1,4 @@
 /** The whole pattern of a head: each token's attention to each, in one of the runs. */
-
 import { remember } from "../memo";
 import type { AttentionView } from "../messages";
 import { patternOf } from "../sheets";

@@ -1,5 +1,4 @@
 /** Predict first: asks for a cell, and tells how the prediction compares. */
-
 import { cellOf } from "../cells";
 import type { PaneContent } from "../content";
 import { shortPlace } from "../sheets";

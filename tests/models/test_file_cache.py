@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from patchwidget.models.cache import MANIFEST, cache_dir, is_intact, made_once
+from patchwidget.models.file_cache import MANIFEST, cache_dir, is_intact, made_once
 
 
 def writer(calls, text="weights"):

