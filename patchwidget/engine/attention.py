@@ -12,7 +12,7 @@ from patchwidget.errors import ModelError
 from patchwidget.models.attention import intercepted
 from patchwidget.models.model import Model
 
-from .cells import Edit, EditTable, RowsOf
+from .edits import Edit, EditTable, RowsOf
 from .recording import Recording, record
 
 # what masks add to scores is this or less where attention can't look: -inf, the dtype's least number, -10,000 in old models

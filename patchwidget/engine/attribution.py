@@ -9,7 +9,7 @@ from torch import Tensor
 
 from patchwidget.models.model import Model
 
-from .cells import ALONG, Cell, Edit, moved_along
+from .edits import ALONG, Cell, Edit, moved_along
 from .gradient_attention import change_by_keys, change_by_queries
 from .gradient_watch import ATTENDED, Place
 from .gradients import SiteGradients

@@ -15,9 +15,9 @@ from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
 
-from .access import on_pass
 from .attention import in_sight
 from .sites import ATTENTION_SITES, find_tap
+from .tap_hooks import on_pass
 
 Place = tuple[str, int]
 # the heads' outputs as the attention function gives them, [T, H, d_head]: not a site of sweeps, but where patterns act

@@ -17,13 +17,13 @@ from patchwidget.errors import MetricError
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
 
-from .access import on_pass
 from .gradient_watch import AttentionCall, Place, Watched, watching, with_graph
 from .measure import Measure
-from .readout import read_logits
 from .recording import Recording
 from .rows import call_block
 from .sites import Tap
+from .tap_hooks import on_pass
+from .unembed import read_logits
 
 
 @dataclass(frozen=True, eq=False)

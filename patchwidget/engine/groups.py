@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .cells import Cell, Edit, RowsOf
+from .edits import Cell, Edit, RowsOf
 from .sites import find_site
 
 

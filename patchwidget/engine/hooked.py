@@ -11,13 +11,13 @@ from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
 
-from .access import on_edits
 from .attention import attend_edited, edit_heads
-from .batch import Batch, run_chunks
-from .cells import Cell, EditTable
+from .chunking import Batch, run_chunks
+from .edits import Cell, EditTable
 from .measure import Measure
 from .names import Names
 from .sites import ATTENTION_SITES
+from .tap_hooks import on_edits
 
 
 class HookedExecutor:

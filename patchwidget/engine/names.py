@@ -16,7 +16,7 @@ from patchwidget.errors import SiteError
 from patchwidget.models.model import Model
 from patchwidget.models.trace import Trace
 
-from .cells import Cell, Edit
+from .edits import Cell, Edit
 from .sites import MODULE, SITES, Tap, find_tap
 
 Place = tuple[str, int]

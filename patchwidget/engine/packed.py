@@ -24,17 +24,17 @@ from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
 
-from .access import on_edits
 from .attention import attend_edited, edit_heads
-from .batch import Batch, chunks_of, run_chunks
-from .cells import Cell, EditTable
+from .chunking import Batch, chunks_of, run_chunks
+from .edits import Cell, EditTable
 from .groups import Group, Planned, pack, plan_cell, row_numbers, take_back
 from .measure import Measure
 from .names import Names
-from .readout import read_logits
 from .recording import Recording
 from .rows import call_block, join_arguments, pick_arguments
 from .sites import ATTENTION_SITES, MODULE
+from .tap_hooks import on_edits
+from .unembed import read_logits
 
 
 class PackedExecutor:

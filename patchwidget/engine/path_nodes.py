@@ -10,12 +10,12 @@ from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
 
-from .access import on_read
 from .attention import attend_edited, edit_heads
-from .cells import Cell, Edit, EditTable
+from .edits import Cell, Edit, EditTable
 from .paths import Edits
 from .recording import Recording
 from .sites import find_tap
+from .tap_hooks import on_read
 
 
 def pass_through(model: Model, base: Recording, changed: Edits, positions: Sequence[int], head: int | None = None) -> Edits:

@@ -19,13 +19,13 @@ from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
 
-from .access import on_read, on_write
 from .attention import as_rows
-from .batch import chunks_of, run_chunks
-from .cells import Cell, Edit, EditTable
+from .chunking import chunks_of, run_chunks
+from .edits import Cell, Edit, EditTable
 from .recording import Recording
 from .rows import call_block, pick_arguments
 from .sites import find_tap
+from .tap_hooks import on_read, on_write
 
 # rule -> the sites held at the base run, but for what senders change of them
 FREEZE = {"heads": ("z",), "all": ("z", "mlp_out")}

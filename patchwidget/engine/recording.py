@@ -15,8 +15,8 @@ from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
 from patchwidget.models.trace import main_input, main_tensor
 
-from .access import on_read
 from .sites import ATTENTION_SITES, find_tap, layers_with
+from .tap_hooks import on_read
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,9 +19,9 @@ from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
 from patchwidget.models.trace import main_input
 
-from .access import on_write
-from .cells import moved_along
+from .edits import moved_along
 from .sites import find_tap
+from .tap_hooks import on_write
 
 # (start, stop): positions from start to before stop
 Span = tuple[int, int]

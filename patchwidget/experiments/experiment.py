@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from patchwidget.engine.cells import Cell
+from patchwidget.engine.edits import Cell
 from patchwidget.errors import PatchError
 from patchwidget.given import Index, Indices, plain
 

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
 
-from patchwidget.engine.cells import Edit
+from patchwidget.engine.edits import Edit
 from patchwidget.engine.names import Names
 from patchwidget.engine.sites import MODULE
 from patchwidget.errors import PatchError

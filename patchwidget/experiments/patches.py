@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from patchwidget.engine.cells import Edit
+from patchwidget.engine.edits import Edit
 from patchwidget.engine.sites import MODULE, axis_size, check_site, find_layer, find_site, layers_with
 from patchwidget.errors import SiteError
 from patchwidget.given import Index, Indices, as_list, checked_index, plain

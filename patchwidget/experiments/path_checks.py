@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from patchwidget.engine.cells import Cell, Edit
+from patchwidget.engine.edits import Cell, Edit
 from patchwidget.engine.paths import FREEZE, Edits
 
 from .checks import Check, reached_check

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
-from patchwidget.engine.cells import Edit
+from patchwidget.engine.edits import Edit
 from patchwidget.engine.paths import Edits
 from patchwidget.errors import SiteError
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from patchwidget.engine.cells import Edit
+from patchwidget.engine.edits import Edit
 from patchwidget.engine.sites import MODULE, Site, axis_size, check_site, find_site, layers_with
 from patchwidget.errors import SiteError
 from patchwidget.given import Index, Indices, checked_index, whole

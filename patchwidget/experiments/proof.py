@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from patchwidget.engine.cells import Cell, Edit
+from patchwidget.engine.edits import Cell, Edit
 
 from .checks import Check, full_patch_check, identity_check, worst_checks
 from .runs import Runs

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from functools import cache, partial
 from typing import Any
 
-from patchwidget.engine.cells import Cell, Edit
+from patchwidget.engine.edits import Cell, Edit
 from patchwidget.errors import SiteError
 from patchwidget.given import as_list, plain
 

@@ -14,9 +14,9 @@ from patchwidget.engine.hooked import HookedExecutor
 from patchwidget.engine.measure import Measure
 from patchwidget.engine.packable import why_not_packed
 from patchwidget.engine.packed import PackedExecutor
-from patchwidget.engine.readout import read_logits
 from patchwidget.engine.recording import Recording, entering, enters_alike, record_together
 from patchwidget.engine.sites import find_tap
+from patchwidget.engine.unembed import read_logits
 from patchwidget.errors import MetricError, ModelError, PatchError, PromptError, SiteError
 from patchwidget.given import Array, Index, plain
 from patchwidget.models.model import Model

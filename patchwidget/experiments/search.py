@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from patchwidget.engine.cells import Cell, Edit
+from patchwidget.engine.edits import Cell, Edit
 from patchwidget.engine.sites import axis_size, check_site, find_site
 from patchwidget.errors import PatchError, SiteError
 

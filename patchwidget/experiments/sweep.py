@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tqdm.auto import tqdm
 
-from patchwidget.engine.cells import Cell
+from patchwidget.engine.edits import Cell
 from patchwidget.errors import PatchError
 
 from .checkpoint import Checkpoint

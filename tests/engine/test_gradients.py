@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import patchwidget as pw
-from patchwidget.engine.cells import Cell, Edit
+from patchwidget.engine.edits import Cell, Edit
 from patchwidget.engine.gradients import gradients_by_block, gradients_of_network, metric_seeds
 from patchwidget.engine.sites import SITES
 from patchwidget.experiments.attribution import Method, estimate_cells

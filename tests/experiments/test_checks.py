@@ -154,7 +154,7 @@ def test_a_patch_that_never_happens(monkeypatch, fault, site, executor):
 @BROKEN
 @pytest.mark.parametrize("executor", ["packed", "hooked"])
 def test_a_patch_that_goes_to_another_position(monkeypatch, executor):
-    from patchwidget.engine.cells import EditTable
+    from patchwidget.engine.edits import EditTable
 
     write = EditTable.write
 

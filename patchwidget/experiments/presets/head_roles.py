@@ -8,11 +8,11 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from patchwidget.engine.access import on_read, on_write
 from patchwidget.engine.attention import attention_patterns
-from patchwidget.engine.readout import read_logits
 from patchwidget.engine.recording import record
 from patchwidget.engine.sites import find_tap
+from patchwidget.engine.tap_hooks import on_read, on_write
+from patchwidget.engine.unembed import read_logits
 from patchwidget.errors import PromptError
 from patchwidget.experiments.prompts import PromptPair, tokenize_pair
 from patchwidget.experiments.tasks import induction

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from patchwidget.engine.cells import Cell
+from patchwidget.engine.edits import Cell
 from patchwidget.engine.hooked import HookedExecutor
 from patchwidget.engine.packed import PackedExecutor
 from patchwidget.engine.recording import Recording

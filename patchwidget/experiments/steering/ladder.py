@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import xarray as xr
 from torch import Tensor
 
-from patchwidget.engine.cells import Cell
+from patchwidget.engine.edits import Cell
 from patchwidget.errors import PatchError, PromptError
 from patchwidget.experiments.answers import Answer
 from patchwidget.experiments.checks import Check

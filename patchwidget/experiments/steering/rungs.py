@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from patchwidget.engine.cells import Cell
+from patchwidget.engine.edits import Cell
 from patchwidget.engine.hooked import HookedExecutor
 from patchwidget.engine.measure import Measure
 from patchwidget.engine.packed import PackedExecutor

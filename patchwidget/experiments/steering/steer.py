@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from patchwidget.engine.cells import Edit
+from patchwidget.engine.edits import Edit
 from patchwidget.engine.sites import check_site, find_layer
 from patchwidget.engine.steering import Span, Steering
 from patchwidget.errors import PatchError, SiteError

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from patchwidget.engine.readout import read_logits
 from patchwidget.engine.sites import find_layer
+from patchwidget.engine.unembed import read_logits
 from patchwidget.errors import ModelError, PatchError, SiteError
 from patchwidget.experiments.prompts import Text, plain_prompts
 from patchwidget.experiments.runs import Runs

@@ -9,7 +9,7 @@ import torch
 
 import patchwidget as pw
 from patchwidget import PatchError, PromptError, SiteError, Steer, SteeringVector
-from patchwidget.engine.cells import moved_along
+from patchwidget.engine.edits import moved_along
 from patchwidget.experiments.steering.steer import span_of
 from tests.experiments.steering.test_vector import NEGATIVE, POSITIVE
 from tests.zoo import tiny_model

@@ -10,7 +10,7 @@ from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
 from patchwidget.models.trace import main_input, main_tensor
 
-from .cells import EditTable, RowsOf
+from .edits import EditTable, RowsOf
 from .names import written_at
 from .sites import MODULE, Tap
 
