@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from patchwidget.engine.executors.attention import in_sight
 from patchwidget.errors import ModelError
 from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
 
-from .attention import in_sight
 from .sites import ATTENTION_SITES, find_tap
 from .tap_hooks import on_pass
 

@@ -13,6 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from patchwidget.engine.executors.block_call import call_block
 from patchwidget.errors import MetricError
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
@@ -20,7 +21,6 @@ from patchwidget.models.model import Model
 from .gradient_watch import AttentionCall, Place, Watched, watching, with_graph
 from .measure import Measure
 from .recording import Recording
-from .rows import call_block
 from .sites import Tap
 from .tap_hooks import on_pass
 from .unembed import read_logits

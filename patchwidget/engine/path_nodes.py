@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from patchwidget.engine.executors.attention import attend_edited, edit_heads
 from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
 
-from .attention import attend_edited, edit_heads
 from .edits import Cell, Edit, EditTable
 from .paths import Edits
 from .recording import Recording

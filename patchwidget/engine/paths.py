@@ -15,15 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from patchwidget.engine.executors.attention import as_rows
+from patchwidget.engine.executors.block_call import call_block, pick_arguments
 from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
 
-from .attention import as_rows
 from .chunking import chunks_of, run_chunks
 from .edits import Cell, Edit, EditTable
 from .recording import Recording
-from .rows import call_block, pick_arguments
 from .sites import find_tap
 from .tap_hooks import on_read, on_write
 

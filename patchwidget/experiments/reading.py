@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from patchwidget.engine.attention import attention_pattern
+from patchwidget.engine.executors.attention import attention_pattern
 from patchwidget.engine.sites import MODULE, check_site, find_layer, find_site, find_tap, layers_with
 from patchwidget.errors import PatchError, SiteError
 from patchwidget.given import checked_index, plain

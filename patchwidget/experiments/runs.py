@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from patchwidget.engine.hooked import HookedExecutor
+from patchwidget.engine.executors.hooked import HookedExecutor
+from patchwidget.engine.executors.packable import why_not_packed
+from patchwidget.engine.executors.packed import PackedExecutor
 from patchwidget.engine.measure import Measure
-from patchwidget.engine.packable import why_not_packed
-from patchwidget.engine.packed import PackedExecutor
 from patchwidget.engine.recording import Recording, entering, enters_alike, record_together
 from patchwidget.engine.sites import find_tap
 from patchwidget.engine.unembed import read_logits

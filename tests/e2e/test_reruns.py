@@ -11,7 +11,7 @@ from tests.e2e.panel import Panel
 # each batch takes its turn, so that nothing here depends on how fast the machine is
 SETUP = """
 import threading
-import patchwidget.engine.packed as packed
+import patchwidget.engine.executors.packed as packed
 whole, turns = packed.PackedExecutor._walk, threading.Semaphore(0)
 def in_turn(self, *args, **options):
     turns.acquire()

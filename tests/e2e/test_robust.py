@@ -10,7 +10,7 @@ from tests.e2e.panel import Panel
 
 # a sweep that takes its time
 SLOW = """
-import patchwidget.engine.packed as packed
+import patchwidget.engine.executors.packed as packed
 whole = packed.PackedExecutor._walk
 def slowly(self, *args, **options):
     time.sleep(SECONDS)

@@ -11,7 +11,7 @@ from patchwidget.engine.edits import Cell, Edit
 from patchwidget.engine.gradients import gradients_by_block, gradients_of_network, metric_seeds
 from patchwidget.engine.sites import SITES
 from patchwidget.experiments.attribution import Method, estimate_cells
-from tests.engine.test_hooked_families import FAMILIES, family_experiment
+from tests.engine.executors.test_hooked_families import FAMILIES, family_experiment
 from tests.engine.test_isolation import traces_of
 from tests.zoo import EXPERTS, OLD, PACKED, PAIR, PARALLEL, telling_pair, tiny_experiment, tiny_model, tiny_module
 

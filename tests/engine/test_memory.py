@@ -8,8 +8,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import patchwidget as pw
+from patchwidget.engine.executors.packed import PackedExecutor
 from patchwidget.engine.memory import size_of
-from patchwidget.engine.packed import PackedExecutor
 from tests.zoo import CLEAN, telling_pair, tiny_experiment, tiny_model
 
 

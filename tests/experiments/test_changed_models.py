@@ -196,7 +196,7 @@ def test_hooks_that_belong_to_the_network_stay_packed():
 
 
 def test_a_failed_proof_falls_back_to_the_hooked_executor(monkeypatch):
-    from patchwidget.engine.packed import PackedExecutor
+    from patchwidget.engine.executors.packed import PackedExecutor
 
     attend = PackedExecutor._attend
     monkeypatch.setattr(PackedExecutor, "_attend", lambda self, *args, **kw: (2 * attend(self, *args, **kw)[0], None))

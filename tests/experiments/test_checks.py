@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import patchwidget as pw
-from patchwidget.engine import hooked, packed
-from patchwidget.engine.packed import PackedExecutor
+from patchwidget.engine.executors import hooked, packed
+from patchwidget.engine.executors.packed import PackedExecutor
 from patchwidget.engine.sites import SITES
 from patchwidget.experiments.metrics import METRICS
 from tests.zoo import CLEAN, CORRUPTED, telling_pair, tiny_model

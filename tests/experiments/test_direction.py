@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import patchwidget as pw
-from tests.engine.test_hooked_families import family_experiment
+from tests.engine.executors.test_hooked_families import family_experiment
 from tests.engine.test_isolation import traces_of
 from tests.zoo import CLEAN, CORRUPTED, PAIR, telling_pair, tiny_experiment, tiny_model, tiny_module
 

@@ -31,7 +31,7 @@ def test_every_effect_is_that_of_the_joint_patch():
 
 
 def test_it_is_one_packed_pass(monkeypatch):
-    from patchwidget.engine.packed import PackedExecutor
+    from patchwidget.engine.executors.packed import PackedExecutor
 
     experiment, walks, walk = tiny_experiment(), [], PackedExecutor._walk
     monkeypatch.setattr(PackedExecutor, "_walk", lambda self, plans: walks.append(len(plans)) or walk(self, plans))

@@ -171,7 +171,7 @@ def test_bad_patches():
 
 def walks_of(monkeypatch, ask) -> list[int]:
     """How many rows-to-be each pass of the packed executor carries while something is asked."""
-    from patchwidget.engine.packed import PackedExecutor
+    from patchwidget.engine.executors.packed import PackedExecutor
 
     walks, walk = [], PackedExecutor._walk
     with monkeypatch.context() as patched:

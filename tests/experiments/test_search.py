@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import patchwidget as pw
-from tests.engine.test_hooked_families import family_experiment
+from tests.engine.executors.test_hooked_families import family_experiment
 from tests.zoo import CLEAN, PAIR, telling_pair, tiny_experiment, tiny_model
 
 

@@ -8,7 +8,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from patchwidget.engine.attention import attention_patterns
+from patchwidget.engine.executors.attention import attention_patterns
 from patchwidget.engine.recording import record
 from patchwidget.engine.sites import find_tap
 from patchwidget.engine.tap_hooks import on_read, on_write

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from patchwidget.engine.edits import Cell
-from patchwidget.engine.hooked import HookedExecutor
-from patchwidget.engine.packed import PackedExecutor
+from patchwidget.engine.executors.hooked import HookedExecutor
+from patchwidget.engine.executors.packed import PackedExecutor
 from patchwidget.engine.recording import Recording
 from patchwidget.experiments.checks import Check
 from patchwidget.experiments.experiment import Experiment

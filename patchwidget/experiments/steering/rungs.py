@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from patchwidget.engine.edits import Cell
-from patchwidget.engine.hooked import HookedExecutor
+from patchwidget.engine.executors.hooked import HookedExecutor
+from patchwidget.engine.executors.packed import PackedExecutor
 from patchwidget.engine.measure import Measure
-from patchwidget.engine.packed import PackedExecutor
 from patchwidget.errors import PatchError
 from patchwidget.experiments.checks import Check, reached_check, tolerance
 from patchwidget.experiments.prompts import PromptPair

@@ -7,7 +7,7 @@ import torch
 
 import patchwidget as pw
 from patchwidget import ModelError, PatchError, PromptError, Steer, SteeringVector
-from patchwidget.engine.packed import PackedExecutor
+from patchwidget.engine.executors.packed import PackedExecutor
 from tests.engine.test_isolation import traces_of
 from tests.zoo import CLEAN, PACKED, tiny_model
 

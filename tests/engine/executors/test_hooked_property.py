@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForMaskedLM, BertConfig
 
 import patchwidget as pw
-from tests.engine.test_hooked_families import family_experiment
+from tests.engine.executors.test_hooked_families import family_experiment
 from tests.zoo import OLD, telling_pair
 
 # family: its blocks; and site -> the module in a block at whose input ("<") or output (">") it is

@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from patchwidget.engine.edits import Edit, EditTable, RowsOf
+from patchwidget.engine.recording import Recording, record
 from patchwidget.errors import ModelError
 from patchwidget.models.attention import intercepted
 from patchwidget.models.model import Model
-
-from .edits import Edit, EditTable, RowsOf
-from .recording import Recording, record
 
 # what masks add to scores is this or less where attention can't look: -inf, the dtype's least number, -10,000 in old models
 _OUT_OF_SIGHT = -1e4

@@ -7,17 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from patchwidget.engine.chunking import Batch, run_chunks
+from patchwidget.engine.edits import Cell, EditTable
+from patchwidget.engine.measure import Measure
+from patchwidget.engine.names import Names
+from patchwidget.engine.sites import ATTENTION_SITES
+from patchwidget.engine.tap_hooks import on_edits
 from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
 
 from .attention import attend_edited, edit_heads
-from .chunking import Batch, run_chunks
-from .edits import Cell, EditTable
-from .measure import Measure
-from .names import Names
-from .sites import ATTENTION_SITES
-from .tap_hooks import on_edits
 
 
 class HookedExecutor:

@@ -55,7 +55,7 @@ def test_grids(reference, grid, executor):
 
 
 def test_the_copies_are_the_originals():
-    original = Path(__file__).parents[3] / "shared" / "reference"
+    original = Path(__file__).parents[4] / "shared" / "reference"
     if not original.exists():
         return
     for file in REFERENCE.glob("*/transformerlens.json"):

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .edits import Cell, Edit, RowsOf
-from .sites import find_site
+from patchwidget.engine.edits import Cell, Edit, RowsOf
+from patchwidget.engine.sites import find_site
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,21 +20,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from patchwidget.engine.chunking import Batch, chunks_of, run_chunks
+from patchwidget.engine.edits import Cell, EditTable
+from patchwidget.engine.measure import Measure
+from patchwidget.engine.names import Names
+from patchwidget.engine.recording import Recording
+from patchwidget.engine.sites import ATTENTION_SITES, MODULE
+from patchwidget.engine.tap_hooks import on_edits
+from patchwidget.engine.unembed import read_logits
 from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
 
 from .attention import attend_edited, edit_heads
-from .chunking import Batch, chunks_of, run_chunks
-from .edits import Cell, EditTable
-from .groups import Group, Planned, pack, plan_cell, row_numbers, take_back
-from .measure import Measure
-from .names import Names
-from .recording import Recording
-from .rows import call_block, join_arguments, pick_arguments
-from .sites import ATTENTION_SITES, MODULE
-from .tap_hooks import on_edits
-from .unembed import read_logits
+from .block_call import call_block, join_arguments, pick_arguments
+from .packing import Group, Planned, pack, plan_cell, row_numbers, take_back
 
 
 class PackedExecutor:
