@@ -30,10 +30,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patchwidget.engine.attribution import CellEstimates
 from patchwidget.engine.edits import Cell
-from patchwidget.engine.gradient_watch import Place
-from patchwidget.engine.gradients import Seed, SiteGradients, gradients_by_block, gradients_of_network, metric_seeds, network_root, rerun
+from patchwidget.engine.gradients.backward import (
+    Seed,
+    SiteGradients,
+    gradients_by_block,
+    gradients_of_network,
+    metric_seeds,
+    network_root,
+    rerun,
+)
+from patchwidget.engine.gradients.capture import Place
+from patchwidget.engine.gradients.cell_estimates import CellEstimates
 from patchwidget.engine.recording import Recording
 from patchwidget.engine.unembed import read_logits
 from patchwidget.errors import MetricError, ModelError, PatchError

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from patchwidget.engine.gradients import gradients_by_block, metric_seeds, rerun
+from patchwidget.engine.gradients.backward import gradients_by_block, metric_seeds, rerun
 from patchwidget.engine.recording import Recording
 from patchwidget.engine.sites import check_site, find_layer
 from patchwidget.errors import MetricError, ModelError, PatchError, SiteError

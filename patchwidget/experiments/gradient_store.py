@@ -4,8 +4,8 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator
 from threading import Lock
 
-from patchwidget.engine.gradient_watch import Place
-from patchwidget.engine.gradients import Seed, SiteGradients
+from patchwidget.engine.gradients.backward import Seed, SiteGradients
+from patchwidget.engine.gradients.capture import Place
 
 BYTES_KEPT = 64_000_000
 

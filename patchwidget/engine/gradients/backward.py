@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 
 from patchwidget.engine.executors.block_call import call_block
+from patchwidget.engine.measure import Measure
+from patchwidget.engine.recording import Recording
+from patchwidget.engine.sites import Tap
+from patchwidget.engine.tap_hooks import on_pass
+from patchwidget.engine.unembed import read_logits
 from patchwidget.errors import MetricError
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
 
-from .gradient_watch import AttentionCall, Place, Watched, watching, with_graph
-from .measure import Measure
-from .recording import Recording
-from .sites import Tap
-from .tap_hooks import on_pass
-from .unembed import read_logits
+from .capture import AttentionCall, Place, Watched, watching, with_graph
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from .gradient_watch import AttentionCall
+from .capture import AttentionCall
 
 # how many numbers of attention patterns may be in memory at once
 _BUDGET = 2**24

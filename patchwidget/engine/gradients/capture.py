@@ -11,13 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from patchwidget.engine.executors.attention import in_sight
+from patchwidget.engine.sites import ATTENTION_SITES, find_tap
+from patchwidget.engine.tap_hooks import on_pass
 from patchwidget.errors import ModelError
 from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
-
-from .sites import ATTENTION_SITES, find_tap
-from .tap_hooks import on_pass
 
 Place = tuple[str, int]
 # the heads' outputs as the attention function gives them, [T, H, d_head]: not a site of sweeps, but where patterns act

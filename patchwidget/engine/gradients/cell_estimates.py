@@ -7,12 +7,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from patchwidget.engine.edits import ALONG, Cell, Edit, moved_along
 from patchwidget.models.model import Model
 
-from .edits import ALONG, Cell, Edit, moved_along
-from .gradient_attention import change_by_keys, change_by_queries
-from .gradient_watch import ATTENDED, Place
-from .gradients import SiteGradients
+from .backward import SiteGradients
+from .capture import ATTENDED, Place
+from .qk_fix import change_by_keys, change_by_queries
 
 _STREAM = frozenset({"resid_pre", "resid_mid", "resid_post"})
 _QUERIES_AND_KEYS = frozenset({"q", "k", "k_per_head"})

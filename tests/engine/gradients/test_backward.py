@@ -8,7 +8,7 @@ import torch
 
 import patchwidget as pw
 from patchwidget.engine.edits import Cell, Edit
-from patchwidget.engine.gradients import gradients_by_block, gradients_of_network, metric_seeds
+from patchwidget.engine.gradients.backward import gradients_by_block, gradients_of_network, metric_seeds
 from patchwidget.engine.sites import SITES
 from patchwidget.experiments.attribution import Method, estimate_cells
 from tests.engine.executors.test_hooked_families import FAMILIES, family_experiment
