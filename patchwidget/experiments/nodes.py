@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from patchwidget.engine.paths import Receiver
+from patchwidget.engine.paths.frozen_run import Receiver
 from patchwidget.engine.sites import axis_size, find_layer, find_site
 from patchwidget.errors import SiteError
 from patchwidget.given import Index, Indices, as_list, checked_index, plain

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from patchwidget.engine.edits import Cell, Edit
-from patchwidget.engine.paths import FREEZE, Edits
+from patchwidget.engine.paths.frozen_run import FREEZE, Edits
 
 from .checks import Check, reached_check
 from .path_route import Route

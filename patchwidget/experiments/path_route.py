@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from patchwidget.engine.path_nodes import pass_through
-from patchwidget.engine.paths import FREEZE, Edits, FrozenRun, Receiver
+from patchwidget.engine.paths.frozen_run import FREEZE, Edits, FrozenRun, Receiver
+from patchwidget.engine.paths.pass_through import pass_through
 from patchwidget.engine.recording import Recording
 from patchwidget.engine.sites import check_site
 from patchwidget.errors import ModelError, SiteError

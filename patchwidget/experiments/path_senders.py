@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 
 from patchwidget.engine.edits import Edit
-from patchwidget.engine.paths import Edits
+from patchwidget.engine.paths.frozen_run import Edits
 from patchwidget.errors import SiteError
 
 from .nodes import SENDERS, Node, check_node

@@ -22,7 +22,7 @@ from typing import Any
 from torch import Tensor
 
 from patchwidget.engine.edits import Cell
-from patchwidget.engine.paths import FREEZE
+from patchwidget.engine.paths.frozen_run import FREEZE
 from patchwidget.errors import PatchError, SiteError
 from patchwidget.given import as_list
 

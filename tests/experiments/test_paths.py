@@ -99,7 +99,7 @@ def test_everything_sent_is_the_other_runs_input(architecture):
 
 
 def test_checks_tell_when_something_does_not_hold(monkeypatch):
-    from patchwidget.engine.paths import FrozenRun
+    from patchwidget.engine.paths.frozen_run import FrozenRun
 
     experiment = tiny_experiment()
     names = [check.name for check in experiment.paths(LOGITS).checks]

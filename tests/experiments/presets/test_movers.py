@@ -8,7 +8,7 @@ import xarray as xr
 import patchwidget as pw
 from patchwidget.experiments.presets.head_roles import copy_scores
 from tests.engine.executors.test_hooked_families import family_experiment
-from tests.engine.path_oracle import Oracle
+from tests.engine.paths.path_oracle import Oracle
 from tests.zoo import tiny_model
 
 ROLES = {"IO": 1, "S1": 3, "S2": 6, "END": -1}

@@ -6,16 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from patchwidget.engine.edits import Cell, Edit, EditTable
 from patchwidget.engine.executors.attention import attend_edited, edit_heads
+from patchwidget.engine.recording import Recording
+from patchwidget.engine.sites import find_tap
+from patchwidget.engine.tap_hooks import on_read
 from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
 
-from .edits import Cell, Edit, EditTable
-from .paths import Edits
-from .recording import Recording
-from .sites import find_tap
-from .tap_hooks import on_read
+from .frozen_run import Edits
 
 
 def pass_through(model: Model, base: Recording, changed: Edits, positions: Sequence[int], head: int | None = None) -> Edits:

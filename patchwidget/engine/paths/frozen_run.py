@@ -15,17 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from patchwidget.engine.chunking import chunks_of, run_chunks
+from patchwidget.engine.edits import Cell, Edit, EditTable
 from patchwidget.engine.executors.attention import as_rows
 from patchwidget.engine.executors.block_call import call_block, pick_arguments
+from patchwidget.engine.recording import Recording
+from patchwidget.engine.sites import find_tap
+from patchwidget.engine.tap_hooks import on_read, on_write
 from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
-
-from .chunking import chunks_of, run_chunks
-from .edits import Cell, Edit, EditTable
-from .recording import Recording
-from .sites import find_tap
-from .tap_hooks import on_read, on_write
 
 # rule -> the sites held at the base run, but for what senders change of them
 FREEZE = {"heads": ("z",), "all": ("z", "mlp_out")}

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import patchwidget as pw
-from tests.engine.path_oracle import Oracle
+from tests.engine.paths.path_oracle import Oracle
 from tests.zoo import PARALLEL, REFERENCE, telling_pair, tiny_experiment, tiny_model
 
 # serial, parallel, post-norm and scaled blocks; as many key/value heads as heads, fewer, one; experts; attention sinks
@@ -203,10 +203,10 @@ def test_in_a_parallel_block_a_head_does_not_come_before_the_mlp_beside_it(archi
 
 
 def test_long_walks_are_cut_with_the_same_values(monkeypatch):
-    from patchwidget.engine import paths
+    from patchwidget.engine.paths import frozen_run
 
     experiment = tiny_experiment("qwen2")
     whole = experiment.paths(pw.Node("q", 3, 1), "z", positions="each").values
-    original = paths.FrozenRun.__init__
-    monkeypatch.setattr(paths.FrozenRun, "__init__", lambda self, model, base, freeze: original(self, model, base, freeze, max_rows=5))
+    original = frozen_run.FrozenRun.__init__
+    monkeypatch.setattr(frozen_run.FrozenRun, "__init__", lambda self, model, base, freeze: original(self, model, base, freeze, max_rows=5))
     np.testing.assert_allclose(experiment.paths(pw.Node("q", 3, 1), "z", positions="each").values, whole, atol=1e-5)
