@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patchwidget.engine.generate import Stream
-from patchwidget.engine.generate import generate as run_generate
-from patchwidget.engine.steering import steered
+from patchwidget.engine.generation.generate import Stream
+from patchwidget.engine.generation.generate import generate as run_generate
+from patchwidget.engine.generation.steering import steered
 from patchwidget.errors import PromptError
 from patchwidget.experiments.prompts import tokenize_prompt
 from patchwidget.given import token_ids

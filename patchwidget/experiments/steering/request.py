@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import GenerationConfig, LogitsProcessorList
 
-from patchwidget.engine.generate import Request, check_generates
+from patchwidget.engine.generation.generate import Request, check_generates
 from patchwidget.errors import PatchError, PromptError
 from patchwidget.models.model import Model
 

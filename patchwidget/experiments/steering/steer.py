@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from patchwidget.engine.edits import Edit
+from patchwidget.engine.generation.steering import Span, Steering
 from patchwidget.engine.sites import check_site, find_layer
-from patchwidget.engine.steering import Span, Steering
 from patchwidget.errors import PatchError, SiteError
 from patchwidget.given import Index, Indices, Number, as_list, plain
 from patchwidget.models.model import Model

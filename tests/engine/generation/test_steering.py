@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import patchwidget as pw
-from patchwidget.engine.generate import Request, Stream
-from patchwidget.engine.steering import Steering
+from patchwidget.engine.generation.generate import Request, Stream
+from patchwidget.engine.generation.steering import Steering
 from tests.engine.test_isolation import traces_of
 from tests.zoo import OLD, PACKED, tiny_model
 

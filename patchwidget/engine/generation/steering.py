@@ -14,14 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from patchwidget.engine.edits import moved_along
+from patchwidget.engine.sites import find_tap
+from patchwidget.engine.tap_hooks import on_write
 from patchwidget.errors import ModelError, PatchError
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
 from patchwidget.models.trace import main_input
-
-from .edits import moved_along
-from .sites import find_tap
-from .tap_hooks import on_write
 
 # (start, stop): positions from start to before stop
 Span = tuple[int, int]
