@@ -8,7 +8,6 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .errors import MetricError, ModelError, PatchError, PromptError, SiteError
-    from .experiments import tasks
     from .experiments.compare import compare
     from .experiments.experiment import Experiment
     from .experiments.files import open_result
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from .experiments.presets.head_roles import head_roles
     from .experiments.presets.mediation import mediation
     from .experiments.presets.movers import find_movers
-    from .experiments.prompts import PromptPair
-    from .experiments.promptset import PromptSet
     from .experiments.result import PatchResult
     from .experiments.sources import Mean, Noise, Placebo, Resample
     from .experiments.steering.generation import Generation
@@ -28,6 +25,9 @@ if TYPE_CHECKING:
     from .experiments.steering.vector import SteeringVector
     from .models.load import load, wrap
     from .models.model import Model
+    from .prompts import tasks
+    from .prompts.pair import PromptPair
+    from .prompts.prompt_set import PromptSet
     from .widget.lab import PatchLab
     from .widget.steer import SteerLab
 
@@ -77,8 +77,8 @@ _HOME = {
     "Patch": "experiments.patches",
     "PatchLab": "widget.lab",
     "PatchResult": "experiments.result",
-    "PromptPair": "experiments.prompts",
-    "PromptSet": "experiments.promptset",
+    "PromptPair": "prompts.pair",
+    "PromptSet": "prompts.prompt_set",
     "Steer": "experiments.steering.steer",
     "SteerLab": "widget.steer",
     "SteeringVector": "experiments.steering.vector",
@@ -90,7 +90,7 @@ _HOME = {
     "head_roles": "experiments.presets.head_roles",
     "mediation": "experiments.presets.mediation",
     "open_result": "experiments.files",
-    "tasks": "experiments.tasks",
+    "tasks": "prompts.tasks",
 }
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

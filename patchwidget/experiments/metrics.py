@@ -8,8 +8,7 @@ from torch import Tensor
 
 from patchwidget.engine.measure import Measure
 from patchwidget.errors import MetricError
-
-from .tokenpair import TokenPair
+from patchwidget.prompts.token_pair import TokenPair
 
 Metric = str | Callable[[Tensor], Tensor]
 Metrics = Metric | Sequence[Metric] | Mapping[str, Metric]

@@ -21,17 +21,17 @@ from patchwidget.errors import MetricError, ModelError, PatchError, PromptError,
 from patchwidget.given import Array, Index, plain
 from patchwidget.models.model import Model
 from patchwidget.models.state import state_of
+from patchwidget.prompts.alignment import Align
+from patchwidget.prompts.answers import warn_of_missing_space
+from patchwidget.prompts.pair import PromptPair, in_pair, tokenize_pairs, with_plain_ids
+from patchwidget.prompts.prompt_set import read_pairs
+from patchwidget.prompts.token_pair import TokenPair, measured_position
 
-from .alignment import Align
-from .answers import warn_of_missing_space
 from .baselines import Baselines, top_tokens
 from .budget import Budget
 from .checks import Check, parity_check, rounding, tolerance
 from .gradient_store import GradientStore
 from .metrics import Metrics, make_measure, name_metrics
-from .prompts import PromptPair, in_pair, tokenize_pairs, with_plain_ids
-from .promptset import read_pairs
-from .tokenpair import TokenPair, measured_position
 
 _FREE_SITES = ("resid_pre", "resid_post")  # every recording holds these
 

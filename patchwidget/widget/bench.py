@@ -9,10 +9,10 @@ from typing import Any
 from patchwidget.errors import MetricError, PatchError
 from patchwidget.experiments.experiment import Experiment
 from patchwidget.experiments.metrics import METRICS, name_metrics
-from patchwidget.experiments.prompts import PromptPair
-from patchwidget.experiments.promptset import PromptSet
-from patchwidget.experiments.setcheck import split_fitting
 from patchwidget.models.model import Model
+from patchwidget.prompts.pair import PromptPair
+from patchwidget.prompts.prompt_set import PromptSet
+from patchwidget.prompts.set_check import split_fitting
 
 from .protocol import Message
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from patchwidget.errors import MetricError, PatchError, PromptError
-from patchwidget.experiments.prompts import PromptPair, tokenize_pair, tokenize_prompt
+from patchwidget.prompts.pair import PromptPair, tokenize_pair, tokenize_prompt
 
 from .descriptors import describe_pair
 from .protocol import Message

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from patchwidget.errors import SiteError
-from patchwidget.experiments.prompts import PromptPair
+from patchwidget.prompts.pair import PromptPair
 
 HEADS = {"z", "q", "k", "v", "k_per_head", "v_per_head", "pattern"}
 CLEAN, CORRUPTED = 4.5, -6.5

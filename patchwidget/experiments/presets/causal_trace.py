@@ -12,15 +12,15 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from patchwidget.errors import PatchError, PromptError
-from patchwidget.experiments.alignment import Span, both_spans, find_span
 from patchwidget.experiments.checks import worst_checks
 from patchwidget.experiments.code import shown
 from patchwidget.experiments.plan import Choices
-from patchwidget.experiments.prompts import Answer, PromptPair, Text, tokenize_pair, tokenize_prompt
-from patchwidget.experiments.promptset import PromptSet
 from patchwidget.experiments.result import NOT_MEASURABLE, PatchResult
 from patchwidget.given import Index, as_list, plain, token_ids, whole
 from patchwidget.models.model import Model
+from patchwidget.prompts.alignment import Span, both_spans, find_span
+from patchwidget.prompts.pair import Answer, PromptPair, Text, tokenize_pair, tokenize_prompt
+from patchwidget.prompts.prompt_set import PromptSet
 
 from .noised import NoisedExperiment
 

@@ -11,9 +11,9 @@ import xarray as xr
 
 from patchwidget.experiments.compare import Comparison, compare
 from patchwidget.experiments.experiment import Experiment
-from patchwidget.experiments.prompts import PromptPair
 from patchwidget.experiments.result import PatchResult
 from patchwidget.models.model import Model
+from patchwidget.prompts.pair import PromptPair
 
 
 @dataclass(frozen=True, eq=False)

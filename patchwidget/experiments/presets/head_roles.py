@@ -14,11 +14,11 @@ from patchwidget.engine.sites import find_tap
 from patchwidget.engine.tap_hooks import on_read, on_write
 from patchwidget.engine.unembed import read_logits
 from patchwidget.errors import PromptError
-from patchwidget.experiments.prompts import PromptPair, tokenize_pair
-from patchwidget.experiments.tasks import induction
-from patchwidget.experiments.tokenpair import TokenPair
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
+from patchwidget.prompts.pair import PromptPair, tokenize_pair
+from patchwidget.prompts.tasks import induction
+from patchwidget.prompts.token_pair import TokenPair
 
 # a destination, and the sources whose attention is added up
 Entry = tuple[int, list[int]]

@@ -14,11 +14,11 @@ from patchwidget.experiments.checks import worst_checks
 from patchwidget.experiments.code import setup, shown
 from patchwidget.experiments.experiment import Experiment
 from patchwidget.experiments.plan import Choices
-from patchwidget.experiments.prompts import PromptPair
-from patchwidget.experiments.promptset import PromptSet
 from patchwidget.experiments.result import PatchResult
 from patchwidget.given import as_list
 from patchwidget.models.model import Model
+from patchwidget.prompts.pair import PromptPair
+from patchwidget.prompts.prompt_set import PromptSet
 
 # component -> the site, and whether all of a layer ("layer") or of the model ("model") goes together
 COMPONENTS = {

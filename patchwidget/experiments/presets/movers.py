@@ -11,9 +11,9 @@ import xarray as xr
 from patchwidget.errors import PatchError
 from patchwidget.experiments.experiment import Experiment
 from patchwidget.experiments.nodes import Node
-from patchwidget.experiments.prompts import PromptPair
 from patchwidget.experiments.result import PatchResult
 from patchwidget.models.model import Model
+from patchwidget.prompts.pair import PromptPair
 
 from .head_roles import head_roles, pairs_with_roles
 

@@ -14,9 +14,9 @@ from patchwidget.engine.executors.packed import PackedExecutor
 from patchwidget.engine.recording import Recording
 from patchwidget.experiments.checks import Check
 from patchwidget.experiments.experiment import Experiment
-from patchwidget.experiments.prompts import PromptPair
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
+from patchwidget.prompts.pair import PromptPair
 
 
 class NoisedExperiment(Experiment):

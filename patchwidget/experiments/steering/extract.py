@@ -9,8 +9,8 @@ from torch import Tensor
 from patchwidget.engine.recording import Recording, record
 from patchwidget.engine.sites import check_site, layers_with
 from patchwidget.errors import PatchError, PromptError, SiteError
-from patchwidget.experiments.prompts import Text, tokenize_prompt
 from patchwidget.models.model import Model
+from patchwidget.prompts.pair import Text, tokenize_prompt
 
 # "last", "mean", "all", "answer", "positions", or a span (start, stop) of positions as in a Python slice
 TokenRule = str | tuple[int | None, int | None]

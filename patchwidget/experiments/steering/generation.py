@@ -14,9 +14,9 @@ from patchwidget.engine.generation.generate import Stream
 from patchwidget.engine.generation.generate import generate as run_generate
 from patchwidget.engine.generation.steering import steered
 from patchwidget.errors import PromptError
-from patchwidget.experiments.prompts import tokenize_prompt
 from patchwidget.given import token_ids
 from patchwidget.models.model import Model
+from patchwidget.prompts.pair import tokenize_prompt
 
 from .finite import check_finite
 from .request import conversation_tokens, make_request

@@ -13,9 +13,9 @@ from patchwidget.engine.executors.packed import PackedExecutor
 from patchwidget.engine.measure import Measure
 from patchwidget.errors import PatchError
 from patchwidget.experiments.checks import Check, reached_check, tolerance
-from patchwidget.experiments.prompts import PromptPair
 from patchwidget.experiments.runs import Runs
 from patchwidget.models.model import Model
+from patchwidget.prompts.pair import PromptPair
 
 
 @dataclass(frozen=True, eq=False)

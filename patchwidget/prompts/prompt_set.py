@@ -14,8 +14,8 @@ from patchwidget.models.model import Model
 
 from .alignment import Align
 from .answers import check_answer
-from .prompts import PromptPair
-from .setcheck import SetCheck, check_set, split_fitting
+from .pair import PromptPair
+from .set_check import SetCheck, check_set, split_fitting
 from .tables import read_csv, read_jsonl
 
 _COLUMNS = tuple(field.name for field in fields(PromptPair) if field.name != "meta")

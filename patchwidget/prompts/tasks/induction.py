@@ -3,11 +3,11 @@
 from random import Random
 
 from patchwidget.errors import PromptError
-from patchwidget.experiments.prompts import PromptPair
-from patchwidget.experiments.promptset import PromptSet
 from patchwidget.models.model import Model
+from patchwidget.prompts.pair import PromptPair
+from patchwidget.prompts.prompt_set import PromptSet
 
-from .build import draw
+from .templates import draw
 
 
 def induction(model: Model, n: int = 64, *, seed: int = 0, length: int = 10) -> PromptSet:

@@ -1,9 +1,9 @@
 """Gendered pronouns by profession: "The nurse said that" -> she (Vig et al. 2020, arXiv:2004.12265)."""
 
-from patchwidget.experiments.promptset import PromptSet
 from patchwidget.models.model import Model
+from patchwidget.prompts.prompt_set import PromptSet
 
-from .build import all_fitting, contrast
+from .templates import all_fitting, contrast
 
 TEMPLATES = [
     "The {profession} said that",

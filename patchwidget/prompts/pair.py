@@ -15,7 +15,7 @@ from patchwidget.models.model import Model
 
 from .alignment import Align, Both, Span, Spans, align_tokens, both_spans, find_span
 from .answers import Answer, answer_pieces, answer_tokens, check_answer, join_texts, output_indices
-from .tokenpair import TokenPair
+from .token_pair import TokenPair
 
 # a text; token ids, [T] or [1, T]; or what a network takes that takes no tokens
 Text = str | Sequence[int | Array] | Sequence[Sequence[int]] | Tensor | Array

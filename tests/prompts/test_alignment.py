@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import patchwidget as pw
-from patchwidget.experiments.alignment import align_tokens
+from patchwidget.prompts.alignment import align_tokens
 from tests.zoo import telling_pair, tiny_model
 
 #            0   1   2   3   4   5   6   7

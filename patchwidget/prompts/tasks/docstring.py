@@ -2,11 +2,11 @@
 
 from random import Random
 
-from patchwidget.experiments.prompts import PromptPair
-from patchwidget.experiments.promptset import PromptSet
 from patchwidget.models.model import Model
+from patchwidget.prompts.pair import PromptPair
+from patchwidget.prompts.prompt_set import PromptSet
 
-from .build import contrast, draw, single_tokens
+from .templates import contrast, draw, single_tokens
 
 TEMPLATE = '''def {name}(self, {A}, {B}, {C}, {D}):
     """{words1}

@@ -3,8 +3,8 @@
 import pytest
 
 import patchwidget as pw
-from patchwidget.experiments.prompts import tokenize_pair
-from patchwidget.experiments.tasks.build import fill
+from patchwidget.prompts.pair import tokenize_pair
+from patchwidget.prompts.tasks.templates import fill
 from tests.zoo import tiny_model
 
 TASKS = {

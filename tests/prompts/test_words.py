@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 import patchwidget as pw
-from patchwidget.experiments.words import find_words, lacks_a_space
+from patchwidget.prompts.words import find_words, lacks_a_space
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from random import Random
 from string import Formatter
 
 from patchwidget.errors import PromptError
-from patchwidget.experiments.alignment import Spans
-from patchwidget.experiments.prompts import PromptPair, tokenize_pair
-from patchwidget.experiments.promptset import PromptSet
 from patchwidget.models.model import Model
+from patchwidget.prompts.alignment import Spans
+from patchwidget.prompts.pair import PromptPair, tokenize_pair
+from patchwidget.prompts.prompt_set import PromptSet
 
 TRIES = 40  # draws for each pair that is wanted, before giving up
 

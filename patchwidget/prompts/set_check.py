@@ -11,8 +11,8 @@ import torch
 from patchwidget.errors import PatchError, PromptError
 from patchwidget.models.model import Model
 
-from .prompts import PromptPair, tokenize_pair
-from .tokenpair import TokenPair
+from .pair import PromptPair, tokenize_pair
+from .token_pair import TokenPair
 
 NEEDLESS = 0.2  # a stretch is not needed if the gap without it is the same but for this share
 AT_ONCE = 16  # prompts in one forward

@@ -4,11 +4,11 @@ from itertools import permutations
 from random import Random
 
 from patchwidget.errors import PromptError
-from patchwidget.experiments.prompts import tokenize_pair
-from patchwidget.experiments.promptset import PromptSet
 from patchwidget.models.model import Model
+from patchwidget.prompts.pair import tokenize_pair
+from patchwidget.prompts.prompt_set import PromptSet
 
-from .build import contrast
+from .templates import contrast
 
 # relation: (template, facts)
 FACTS = {
