@@ -45,8 +45,7 @@ from patchwidget.engine.gradients.cell_estimates import CellEstimates
 from patchwidget.engine.recording import Recording
 from patchwidget.engine.unembed import read_logits
 from patchwidget.errors import MetricError, ModelError, PatchError
-
-from .runs import Runs
+from patchwidget.runs.pair_runs import Runs
 
 METHODS = ("atp", "atp*", "ig")
 

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from patchwidget.errors import PatchError
 from patchwidget.models.digest import model_digest
 from patchwidget.models.hooks import foreign_forward
+from patchwidget.runs.pair_runs import Runs
 
 from .described import described
 from .files import check_plain, plain, write_whole
 from .layout import Layout
-from .runs import Runs
 from .sources import Source
 
 FORMAT, VERSION = "patchwidget checkpoint", 2

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from .metrics import Metric, own_name
-from .runs import Runs
+from patchwidget.runs.metrics import Metric, own_name
+from patchwidget.runs.pair_runs import Runs
 
 # of options whose default is not None
 _DEFAULTS = {"positions": "each", "window": 1, "operator": "replace", "method": "atp"}

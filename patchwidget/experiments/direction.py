@@ -10,9 +10,9 @@ from patchwidget.engine.recording import Recording
 from patchwidget.engine.sites import check_site, find_layer
 from patchwidget.errors import MetricError, ModelError, PatchError, SiteError
 from patchwidget.given import Index, checked_index, plain
+from patchwidget.runs.pair_runs import Runs
 
 from .attribution import goes_by_block
-from .runs import Runs
 from .steering.extract import residual_norms
 from .steering.provenance import provenance_of
 from .steering.vector import SteeringVector

@@ -10,6 +10,7 @@ from torch import Tensor
 from patchwidget.engine.edits import Cell
 from patchwidget.errors import PatchError
 from patchwidget.given import Index, Indices, plain
+from patchwidget.runs.pair_runs import Runs
 
 from .attribution import Method, estimate_cells
 from .checkpoint import Checkpoint, fingerprint
@@ -23,7 +24,6 @@ from .plan import Choices, Positions
 from .question import Where, patch_edits, start_sweep
 from .reading import AttentionRow, read_activation, read_attention
 from .result import PatchResult
-from .runs import Runs
 from .search import SearchResult, search
 from .sources import Source, as_source, describe_source
 from .sweep import Sweep, run_through
@@ -36,7 +36,7 @@ class Experiment(Runs):
         model: from `pw.load` or `pw.wrap`.
         pair: the two prompts; or several pairs, a list or whatever `pw.PromptSet` takes, of any lengths, which share each pass and give results
             with an axis `pair`.
-        metric: the name of a metric (see `patchwidget.experiments.metrics.METRICS`), a function of logits [cells, vocabulary] (float32, at the
+        metric: the name of a metric (see `patchwidget.runs.metrics.METRICS`), a function of logits [cells, vocabulary] (float32, at the
             last position) that returns [cells], or several of either, measured from the same runs: the first is the result's, the others
             are in its `others`.
         direction: "denoise" patches the clean run's activations into the corrupted run (what suffices for the behaviour); "noise" the

@@ -22,8 +22,8 @@ import numpy as np
 import xarray as xr
 
 from patchwidget.errors import PatchError
+from patchwidget.runs.checks import Check
 
-from .checks import Check
 from .result import PatchResult
 
 FORMAT, VERSION = "patchwidget result", 1

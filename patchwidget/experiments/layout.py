@@ -8,9 +8,10 @@ import numpy as np
 import torch
 import xarray as xr
 
-from .checks import Check
+from patchwidget.runs.checks import Check
+from patchwidget.runs.pair_runs import Runs
+
 from .result import ESTIMATE, EXACT, NOT_MEASURABLE, PatchResult
-from .runs import Runs
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,9 @@ from patchwidget.engine.paths.pass_through import pass_through
 from patchwidget.engine.recording import Recording
 from patchwidget.engine.sites import check_site
 from patchwidget.errors import ModelError, SiteError
+from patchwidget.runs.pair_runs import Runs
 
 from .nodes import Node
-from .runs import Runs
 
 
 @dataclass(frozen=True, eq=False)

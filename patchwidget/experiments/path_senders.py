@@ -7,10 +7,10 @@ from functools import cache, partial
 from patchwidget.engine.edits import Edit
 from patchwidget.engine.paths.frozen_run import Edits
 from patchwidget.errors import SiteError
+from patchwidget.runs.pair_runs import Runs
 
 from .nodes import SENDERS, Node, check_node
 from .plan import Plan, Positions, make_plan
-from .runs import Runs
 from .sources import Source, Values, as_recorded, patchable, values_of
 
 # The name of a site for every one of it; or nodes, each by itself, an item that is a list of nodes together.

@@ -25,6 +25,7 @@ from patchwidget.engine.edits import Cell
 from patchwidget.engine.paths.frozen_run import FREEZE
 from patchwidget.errors import PatchError, SiteError
 from patchwidget.given import as_list
+from patchwidget.runs.pair_runs import Runs
 
 from .code import script, shown
 from .layout import Layout
@@ -34,7 +35,6 @@ from .path_route import Route
 from .path_senders import SenderNodes, Senders, make_senders, one_sender
 from .plan import Positions
 from .result import PatchResult
-from .runs import Runs
 from .sources import Source, as_source, describe_source
 from .sweep import Sweep, run_through
 

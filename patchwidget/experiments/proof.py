@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from patchwidget.engine.edits import Cell, Edit
-
-from .checks import Check, full_patch_check, identity_check, worst_checks
-from .runs import Runs
+from patchwidget.runs.checks import Check, full_patch_check, identity_check, worst_checks
+from patchwidget.runs.pair_runs import Runs
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,12 +8,12 @@ from typing import Any
 from patchwidget.engine.edits import Cell, Edit
 from patchwidget.errors import SiteError
 from patchwidget.given import as_list, plain
+from patchwidget.runs.pair_runs import Runs
 
 from .code import code_of
 from .layout import Layout
 from .patches import Patch
 from .plan import Choices, Plan, Positions, make_plan
-from .runs import Runs
 from .sources import Source, as_recorded, as_source, describe_source, patchable, values_of
 from .sweep import Estimate, Sweep
 

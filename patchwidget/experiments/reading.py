@@ -10,8 +10,7 @@ from patchwidget.engine.sites import MODULE, check_site, find_layer, find_site, 
 from patchwidget.errors import PatchError, SiteError
 from patchwidget.given import checked_index, plain
 from patchwidget.models.model import Model
-
-from .runs import Runs
+from patchwidget.runs.pair_runs import Runs
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from patchwidget.errors import MetricError
-
-from .checks import Check
+from patchwidget.runs.checks import Check
 
 PENDING, EXACT, ESTIMATE, NOT_MEASURABLE = 0, 1, 2, 3
 

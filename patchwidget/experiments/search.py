@@ -11,12 +11,12 @@ import pandas as pd
 from patchwidget.engine.edits import Cell, Edit
 from patchwidget.engine.sites import axis_size, check_site, find_site
 from patchwidget.errors import PatchError, SiteError
+from patchwidget.runs.checks import Check, describe_failed, worst_checks
+from patchwidget.runs.pair_runs import Runs
 
 from .attribution import Method, estimate_cells
-from .checks import Check, describe_failed, worst_checks
 from .layout import Layout
 from .patches import Patch
-from .runs import Runs
 from .sweep import Sweep, run_through
 
 LEVELS = ("layers", "positions", "heads", "neurons")

@@ -15,8 +15,7 @@ from patchwidget.engine.sites import find_site
 from patchwidget.errors import PatchError, PromptError, SiteError
 from patchwidget.given import Array, token_ids
 from patchwidget.prompts.pair import Text, plain_prompts, tokenize_prompt
-
-from .runs import Runs
+from patchwidget.runs.pair_runs import Runs
 
 # (site, layer) -> what to put there, [T, ...] by position of the base prompt
 Values = Callable[[str, int], Tensor]

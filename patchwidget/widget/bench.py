@@ -8,11 +8,11 @@ from typing import Any
 
 from patchwidget.errors import MetricError, PatchError
 from patchwidget.experiments.experiment import Experiment
-from patchwidget.experiments.metrics import METRICS, name_metrics
 from patchwidget.models.model import Model
 from patchwidget.prompts.pair import PromptPair
 from patchwidget.prompts.prompt_set import PromptSet
 from patchwidget.prompts.set_check import split_fitting
+from patchwidget.runs.metrics import METRICS, name_metrics
 
 from .protocol import Message
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from patchwidget.experiments.metrics import METRICS
+from patchwidget.runs.metrics import METRICS
 
 from .bench import Bench, refusal
 from .protocol import Message

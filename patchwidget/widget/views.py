@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from patchwidget.errors import PatchError
-from patchwidget.experiments.checks import changed_check
 from patchwidget.experiments.result import EXACT, NOT_MEASURABLE, PENDING
+from patchwidget.runs.checks import changed_check
 
 from .bench import Question
 from .means import TOLD_LATER, mean_so_far

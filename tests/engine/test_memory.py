@@ -122,7 +122,7 @@ def test_a_long_list_of_pairs_is_worked_on_a_few_at_a_time(monkeypatch):
 
 
 def test_without_a_limit_it_is_by_what_is_free(monkeypatch):
-    from patchwidget.experiments import budget
+    from patchwidget.runs import budget
 
     model = tiny_model()
     pair = telling_pair(model)

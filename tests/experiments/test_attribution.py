@@ -7,8 +7,9 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, BertConfig, GPT2Config
 
 import patchwidget as pw
-from patchwidget.experiments import attribution, gradient_store
+from patchwidget.experiments import attribution
 from patchwidget.experiments.result import ESTIMATE, EXACT, NOT_MEASURABLE
+from patchwidget.runs import gradient_cache
 from tests.zoo import CLEAN, CORRUPTED, PAIR, telling_pair, tiny_experiment, tiny_model, tiny_module
 
 
@@ -345,7 +346,7 @@ def test_kept_gradients_take_a_bounded_amount_of_memory(monkeypatch):
     exp = tiny_experiment("llama")
     expected = exp.attribute("z").values
     other = tiny_experiment("llama")
-    monkeypatch.setattr(gradient_store, "BYTES_KEPT", 1)
+    monkeypatch.setattr(gradient_cache, "BYTES_KEPT", 1)
     assert other.attribute("z").values.equals(expected)
     assert other.attribute("z").values.equals(expected)
     assert not other.gradients._found

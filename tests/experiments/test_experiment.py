@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import patchwidget as pw
-from patchwidget.experiments import runs
+from patchwidget.runs import pair_runs
 from tests.zoo import CLEAN, CORRUPTED, PAIR, tiny_experiment, tiny_model
 
 
@@ -237,8 +237,8 @@ def test_the_run_of_a_single_prompt_is_recorded_once():
 
 def test_each_pair_of_a_long_list_is_recorded_once(monkeypatch):
     recorded = []
-    record = runs.record_together
-    monkeypatch.setattr(runs, "record_together", lambda *args: recorded.append(args) or record(*args))
+    record = pair_runs.record_together
+    monkeypatch.setattr(pair_runs, "record_together", lambda *args: recorded.append(args) or record(*args))
     result = pw.Experiment(tiny_model("llama"), [PAIR] * 40).sweep("z", positions="all", layers=[1], progress=False)
     assert len(recorded) == 40
     assert np.ptp(result.values.to_numpy(), axis=0).max() < 1e-5

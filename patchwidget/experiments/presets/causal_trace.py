@@ -12,7 +12,6 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from patchwidget.errors import PatchError, PromptError
-from patchwidget.experiments.checks import worst_checks
 from patchwidget.experiments.code import shown
 from patchwidget.experiments.plan import Choices
 from patchwidget.experiments.result import NOT_MEASURABLE, PatchResult
@@ -21,6 +20,7 @@ from patchwidget.models.model import Model
 from patchwidget.prompts.alignment import Span, both_spans, find_span
 from patchwidget.prompts.pair import Answer, PromptPair, Text, tokenize_pair, tokenize_prompt
 from patchwidget.prompts.prompt_set import PromptSet
+from patchwidget.runs.checks import worst_checks
 
 from .noised import NoisedExperiment
 

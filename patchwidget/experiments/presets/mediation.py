@@ -10,7 +10,6 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from patchwidget.errors import PatchError, SiteError
-from patchwidget.experiments.checks import worst_checks
 from patchwidget.experiments.code import setup, shown
 from patchwidget.experiments.experiment import Experiment
 from patchwidget.experiments.plan import Choices
@@ -19,6 +18,7 @@ from patchwidget.given import as_list
 from patchwidget.models.model import Model
 from patchwidget.prompts.pair import PromptPair
 from patchwidget.prompts.prompt_set import PromptSet
+from patchwidget.runs.checks import worst_checks
 
 # component -> the site, and whether all of a layer ("layer") or of the model ("model") goes together
 COMPONENTS = {

@@ -12,11 +12,11 @@ from patchwidget.engine.edits import Cell
 from patchwidget.engine.executors.hooked import HookedExecutor
 from patchwidget.engine.executors.packed import PackedExecutor
 from patchwidget.engine.recording import Recording
-from patchwidget.experiments.checks import Check
 from patchwidget.experiments.experiment import Experiment
 from patchwidget.models.hooks import Hooks
 from patchwidget.models.model import Model
 from patchwidget.prompts.pair import PromptPair
+from patchwidget.runs.checks import Check
 
 
 class NoisedExperiment(Experiment):

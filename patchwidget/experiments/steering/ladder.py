@@ -13,11 +13,11 @@ from torch import Tensor
 
 from patchwidget.engine.edits import Cell
 from patchwidget.errors import PatchError, PromptError
-from patchwidget.experiments.checks import Check
-from patchwidget.experiments.runs import Runs
 from patchwidget.given import plain
 from patchwidget.models.model import Model
 from patchwidget.prompts.answers import Answer
+from patchwidget.runs.checks import Check
+from patchwidget.runs.pair_runs import Runs
 
 from .finite import check_finite
 from .generation import kl_divergence, read_prompts

@@ -11,10 +11,10 @@ from torch import Tensor
 from patchwidget.engine.recording import Recording, record
 from patchwidget.engine.sites import check_site
 from patchwidget.errors import PatchError, PromptError, SiteError
-from patchwidget.experiments.runs import Runs
 from patchwidget.given import Index
 from patchwidget.models.model import Model
 from patchwidget.prompts.pair import Text, tokenize_prompt
+from patchwidget.runs.pair_runs import Runs
 
 from . import files
 from .extract import TokenRule, check_steered_site, extract, kept_sites, residual_norms

@@ -12,10 +12,10 @@ from patchwidget.engine.executors.hooked import HookedExecutor
 from patchwidget.engine.executors.packed import PackedExecutor
 from patchwidget.engine.measure import Measure
 from patchwidget.errors import PatchError
-from patchwidget.experiments.checks import Check, reached_check, tolerance
-from patchwidget.experiments.runs import Runs
 from patchwidget.models.model import Model
 from patchwidget.prompts.pair import PromptPair
+from patchwidget.runs.checks import Check, reached_check, tolerance
+from patchwidget.runs.pair_runs import Runs
 
 
 @dataclass(frozen=True, eq=False)

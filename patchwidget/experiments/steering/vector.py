@@ -12,10 +12,10 @@ from torch.nn import functional
 from patchwidget.engine.sites import find_layer
 from patchwidget.engine.unembed import read_logits
 from patchwidget.errors import ModelError, PatchError, SiteError
-from patchwidget.experiments.runs import Runs
 from patchwidget.given import Array, Index, Indices, plain
 from patchwidget.models.model import Model
 from patchwidget.prompts.pair import Text, plain_prompts
+from patchwidget.runs.pair_runs import Runs
 
 from . import files, making
 from .extract import TokenRule, check_steered_site

@@ -110,11 +110,11 @@ def test_a_window_that_has_changed():
 
 
 def test_recordings_of_an_unchanged_model_are_kept(monkeypatch):
-    from patchwidget.experiments import runs
+    from patchwidget.runs import pair_runs
 
     exp = pw.Experiment(model := pw.wrap(tiny_module("llama")), telling_pair(model))
     exp.sweep("z")
-    monkeypatch.setattr(runs, "record_together", None)  # would fail
+    monkeypatch.setattr(pair_runs, "record_together", None)  # would fail
     assert exp.sweep("z").ok
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import patchwidget as pw
-from patchwidget.experiments.metrics import METRICS
+from patchwidget.runs.metrics import METRICS
 from tests.zoo import CLEAN, CORRUPTED, tiny_model
 
 ANSWERS, DISTRACTORS = [5, 40], [7, 11, 60]

@@ -10,7 +10,7 @@ import patchwidget as pw
 from patchwidget.engine.executors import hooked, packed
 from patchwidget.engine.executors.packed import PackedExecutor
 from patchwidget.engine.sites import SITES
-from patchwidget.experiments.metrics import METRICS
+from patchwidget.runs.metrics import METRICS
 from tests.zoo import CLEAN, CORRUPTED, telling_pair, tiny_model
 
 ALL = ["identity patch", "full patch", "hooks fired", "logits"]

@@ -30,7 +30,7 @@ from patchwidget.prompts.token_pair import TokenPair, measured_position
 from .baselines import Baselines, top_tokens
 from .budget import Budget
 from .checks import Check, parity_check, rounding, tolerance
-from .gradient_store import GradientStore
+from .gradient_cache import GradientStore
 from .metrics import Metrics, make_measure, name_metrics
 
 _FREE_SITES = ("resid_pre", "resid_post")  # every recording holds these
