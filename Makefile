@@ -50,7 +50,7 @@ test: check chromium
 
 # the engine on the older transformers that many users have: blocks return tuples there
 test-transformers4: $(VENV4)/.installed
-	$(ONE_THREAD) $(VENV4)/bin/python -m pytest tests/engine tests/prompts tests/runs tests/experiments tests/models/test_anatomy.py tests/models/test_unwrap.py $(SIDE_BY_SIDE) $(ARGS)
+	$(ONE_THREAD) $(VENV4)/bin/python -m pytest tests/engine tests/prompts tests/runs tests/steering tests/experiments tests/models/test_anatomy.py tests/models/test_unwrap.py $(SIDE_BY_SIDE) $(ARGS)
 
 check: $(VENV)/.installed-dev $(BUNDLE)
 	$(BIN)/ruff check

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 
 import patchwidget as pw
-from patchwidget.experiments.steering.steer import Positions
 from patchwidget.models.model import Model
 from patchwidget.runs.pair_runs import Runs
+from patchwidget.steering.steer import Positions
 
 SHORT = "I think that the film was very"
 LONG = "We went to the cinema last night, and sat in the third row, and the film went on for nearly three hours. " + SHORT

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from .experiments.presets.movers import find_movers
     from .experiments.result import PatchResult
     from .experiments.sources import Mean, Noise, Placebo, Resample
-    from .experiments.steering.generation import Generation
-    from .experiments.steering.steer import Steer
-    from .experiments.steering.vector import SteeringVector
     from .models.load import load, wrap
     from .models.model import Model
     from .prompts import tasks
     from .prompts.pair import PromptPair
     from .prompts.prompt_set import PromptSet
+    from .steering.generation import Generation
+    from .steering.steer import Steer
+    from .steering.vector import SteeringVector
     from .widget.lab import PatchLab
     from .widget.steer import SteerLab
 
@@ -71,7 +71,7 @@ _HOME = {
     **dict.fromkeys(["MetricError", "ModelError", "PatchError", "PromptError", "SiteError"], "errors"),
     "Experiment": "experiments.experiment",
     **dict.fromkeys(["Mean", "Noise", "Placebo", "Resample"], "experiments.sources"),
-    "Generation": "experiments.steering.generation",
+    "Generation": "steering.generation",
     "Model": "models.model",
     "Node": "experiments.nodes",
     "Patch": "experiments.patches",
@@ -79,9 +79,9 @@ _HOME = {
     "PatchResult": "experiments.result",
     "PromptPair": "prompts.pair",
     "PromptSet": "prompts.prompt_set",
-    "Steer": "experiments.steering.steer",
+    "Steer": "steering.steer",
     "SteerLab": "widget.steer",
-    "SteeringVector": "experiments.steering.vector",
+    "SteeringVector": "steering.vector",
     **dict.fromkeys(["load", "wrap"], "models.load"),
     "both_directions": "experiments.presets.directions",
     "causal_trace": "experiments.presets.causal_trace",

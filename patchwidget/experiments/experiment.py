@@ -11,11 +11,11 @@ from patchwidget.engine.edits import Cell
 from patchwidget.errors import PatchError
 from patchwidget.given import Index, Indices, plain
 from patchwidget.runs.pair_runs import Runs
+from patchwidget.steering.optimal_direction import optimal_direction
 
 from .attribution import Method, estimate_cells
 from .checkpoint import Checkpoint, fingerprint
 from .code import script, shown
-from .direction import optimal_direction
 from .interaction import Interaction, check_apart, combined, name_patches
 from .layout import Layout
 from .patches import Patch

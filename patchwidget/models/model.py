@@ -261,7 +261,7 @@ class Model:
             PatchError, SiteError: the vector does not fit this model.
             ModelError: the model does not continue texts, or is in training mode.
         """
-        from patchwidget.experiments.steering.generation import generate
+        from patchwidget.steering.generation import generate
 
         return generate(self, prompt, steer, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, chat=chat, **options)
 
@@ -270,19 +270,19 @@ class Model:
 
         Errors as in `generate`, as far as they can be told before the model runs; the others where the next piece would have come.
         """
-        from patchwidget.experiments.steering.generation import stream
+        from patchwidget.steering.generation import stream
 
         return stream(self, prompt, steer, **options)
 
     def logits(self, prompt: Any, steer: Any = None, *, chat: bool = False) -> Any:
         """The logits of one forward, steered or not: float32 [position, vocabulary]; a list of them for a list of prompts. Errors as in `generate`."""
-        from patchwidget.experiments.steering.generation import logits
+        from patchwidget.steering.generation import logits
 
         return logits(self, prompt, steer, chat=chat)
 
     def ladder(self, prompt: Any, steer: Any, strengths: Iterable[float], **options: Any) -> Any:
-        """What comes next after a prompt at each of many strengths, in one packed pass: see `patchwidget.experiments.steering.ladder.make_ladder`."""
-        from patchwidget.experiments.steering.ladder import make_ladder
+        """What comes next after a prompt at each of many strengths, in one packed pass: see `patchwidget.steering.ladder.make_ladder`."""
+        from patchwidget.steering.ladder import make_ladder
 
         return make_ladder(self, prompt, steer, strengths, **options)
 

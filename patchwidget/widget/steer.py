@@ -12,10 +12,10 @@ from typing import Any
 from torch import Tensor
 
 from patchwidget.errors import PatchError
-from patchwidget.experiments.steering.extract import find_method
-from patchwidget.experiments.steering.provenance import warn_if_other
-from patchwidget.experiments.steering.steer import Steer
-from patchwidget.experiments.steering.vector import SteeringVector
+from patchwidget.steering.methods import find_method
+from patchwidget.steering.provenance import warn_if_other
+from patchwidget.steering.steer import Steer
+from patchwidget.steering.vector import SteeringVector
 
 from . import protocol, steer_jobs, steer_messages
 from .asker import About

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from patchwidget.experiments.steering.vector import SteeringVector
+from patchwidget.steering.vector import SteeringVector
 
 from .steer_rows import Code, Row
 from .steer_settings import Settings

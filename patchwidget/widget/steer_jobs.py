@@ -7,8 +7,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from patchwidget.experiments.steering.ladder import make_ladder
-from patchwidget.experiments.steering.vector import SteeringVector
+from patchwidget.steering.ladder import make_ladder
+from patchwidget.steering.vector import SteeringVector
 
 from . import jobs
 from .protocol import Message

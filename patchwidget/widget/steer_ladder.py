@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from patchwidget.experiments.steering.steer import Steer
+from patchwidget.steering.steer import Steer
 
 from .protocol import Message
 from .steer_rows import Row

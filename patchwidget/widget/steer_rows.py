@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from patchwidget.errors import PatchError
-from patchwidget.experiments.steering.steer import OPERATORS, UNITS, Steer
-from patchwidget.experiments.steering.vector import SteeringVector
+from patchwidget.steering.steer import OPERATORS, UNITS, Steer
+from patchwidget.steering.vector import SteeringVector
 
 from .protocol import Message
 from .typed import FieldError

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from patchwidget.experiments.steering.extract import METHODS
-from patchwidget.experiments.steering.steer import UNITS, Steer
+from patchwidget.steering.methods import METHODS
+from patchwidget.steering.steer import UNITS, Steer
 
 from . import steer_messages
 from .descriptors import describe_error

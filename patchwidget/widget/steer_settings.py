@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from patchwidget.errors import PatchError
-from patchwidget.experiments.steering.generation import read_prompts
+from patchwidget.steering.generation import read_prompts
 
 from .steer_rows import wrong
 from .typed import FieldError

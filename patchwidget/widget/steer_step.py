@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from patchwidget.experiments.steering.extract import STEERED_SITES
+from patchwidget.steering.methods import STEERED_SITES
 
 from .protocol import Message
 from .steps import ONE_PAIR_ONLY

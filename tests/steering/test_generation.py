@@ -9,9 +9,9 @@ from transformers import SuppressTokensLogitsProcessor
 
 import patchwidget as pw
 from patchwidget import ModelError, PatchError, PromptError, Steer, SteeringVector
-from patchwidget.experiments.steering.generation import Generation
+from patchwidget.steering.generation import Generation
 from tests.engine.test_isolation import traces_of
-from tests.experiments.steering.test_vector import _logits_with
+from tests.steering.test_vector import _logits_with
 from tests.zoo import tiny_model, tiny_module
 
 PROMPT = "My opinion of the film is that"

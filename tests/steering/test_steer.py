@@ -10,8 +10,8 @@ import torch
 import patchwidget as pw
 from patchwidget import PatchError, PromptError, SiteError, Steer, SteeringVector
 from patchwidget.engine.edits import moved_along
-from patchwidget.experiments.steering.steer import span_of
-from tests.experiments.steering.test_vector import NEGATIVE, POSITIVE
+from patchwidget.steering.steer import span_of
+from tests.steering.test_vector import NEGATIVE, POSITIVE
 from tests.zoo import tiny_model
 
 PROMPT = [9, 8, 7, 6, 5]

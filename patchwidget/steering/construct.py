@@ -16,8 +16,8 @@ from patchwidget.models.model import Model
 from patchwidget.prompts.pair import Text, tokenize_prompt
 from patchwidget.runs.pair_runs import Runs
 
-from . import files
-from .extract import TokenRule, check_steered_site, extract, kept_sites, residual_norms
+from . import vector_files
+from .methods import TokenRule, check_steered_site, extract, kept_sites, residual_norms
 from .provenance import provenance_of
 
 # layer types of the package steering_vectors
@@ -110,7 +110,7 @@ def from_elsewhere(vector: Any) -> Made:
 
 def from_file(path: Path) -> Made:
     """See `SteeringVector.load`."""
-    stored = files.read(path)
+    stored = vector_files.read(path)
     about = stored.about
     rule = about.get("token_rule", "unknown")
     return Made(

@@ -17,12 +17,12 @@ from patchwidget.models.model import Model
 from patchwidget.prompts.pair import Text, plain_prompts
 from patchwidget.runs.pair_runs import Runs
 
-from . import files, making
-from .extract import TokenRule, check_steered_site
+from . import construct, vector_files
+from .methods import TokenRule, check_steered_site
 
 
 @dataclass(frozen=True, eq=False)
-class SteeringVector(making.Made):
+class SteeringVector(construct.Made):
     """Directions to steer along. It adds, subtracts and scales like a vector, layer by layer.
 
     Attributes:
@@ -97,9 +97,9 @@ class SteeringVector(making.Made):
             PatchError: no such method or rule, or activations that are not finite.
             ModelError: the model is in training mode.
         """
-        chosen = [find_layer(model, one) for one in making.chosen_layers(model, plain(layer), plain(layers))]
+        chosen = [find_layer(model, one) for one in construct.chosen_layers(model, plain(layer), plain(layers))]
         sides = plain_prompts(positive), plain_prompts(negative)
-        return cls(**vars(making.from_pairs(model, *sides, chosen, method=method, site=site, token_rule=token_rule)))
+        return cls(**vars(construct.from_pairs(model, *sides, chosen, method=method, site=site, token_rule=token_rule)))
 
     @classmethod
     def from_patch(cls, experiment: Runs, *, layer: Index, pos: Index, site: str = "resid_post") -> "SteeringVector":
@@ -116,7 +116,7 @@ class SteeringVector(making.Made):
             SiteError: no such cell.
             PromptError: both runs have the same activation there.
         """
-        return cls(**vars(making.from_patch(experiment, find_layer(experiment.model, layer), plain(pos), site)))
+        return cls(**vars(construct.from_patch(experiment, find_layer(experiment.model, layer), plain(pos), site)))
 
     @classmethod
     def of(cls, vector: Any) -> "SteeringVector":
@@ -125,7 +125,7 @@ class SteeringVector(making.Made):
         Raises:
             PatchError: it is none of these, or its layer type has no site here.
         """
-        return vector if isinstance(vector, SteeringVector) else cls(**vars(making.from_elsewhere(vector)))
+        return vector if isinstance(vector, SteeringVector) else cls(**vars(construct.from_elsewhere(vector)))
 
     @classmethod
     def load(cls, path: str | Path) -> "SteeringVector":
@@ -134,7 +134,7 @@ class SteeringVector(making.Made):
         Raises:
             PatchError: there is no such file, or it is not a steering vector.
         """
-        return cls(**vars(making.from_file(Path(path))))
+        return cls(**vars(construct.from_file(Path(path))))
 
     def save(self, path: str | Path) -> None:
         """Write a .safetensors file (everything that is known of the vector) or a .gguf control vector for llama.cpp and repeng.
@@ -150,11 +150,11 @@ class SteeringVector(making.Made):
             "residual_norms": {str(layer): norm for layer, norm in self.residual_norms.items()},
             "provenance": dict(self.provenance),
         }
-        files.write(Path(path), files.Stored(self.vectors, about))
+        vector_files.write(Path(path), vector_files.Stored(self.vectors, about))
 
     def with_norms(self, model: Model, prompts: Sequence[Text]) -> "SteeringVector":
         """This vector with the residual stream's median norms over these prompts, which `unit="residual norm"` needs."""
-        return replace(self, residual_norms=making.norms_over(model, prompts, self.site))
+        return replace(self, residual_norms=construct.norms_over(model, prompts, self.site))
 
     # ---- what it holds
 

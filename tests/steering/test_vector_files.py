@@ -9,8 +9,8 @@ from gguf import GGUFReader, GGUFWriter
 from safetensors.torch import save_file
 
 from patchwidget import PatchError, SteeringVector
-from patchwidget.experiments.steering import files
-from tests.experiments.steering.test_vector import NEGATIVE, POSITIVE
+from patchwidget.steering import vector_files
+from tests.steering.test_vector import NEGATIVE, POSITIVE
 from tests.zoo import tiny_model
 
 
@@ -167,7 +167,7 @@ def test_files_that_are_none(tmp_path):
     ],
 )
 def test_what_it_says_of_itself_is_damaged(tmp_path, name, field, value):
-    files.write(tmp_path / name, files.Stored({1: torch.ones(3)}, {"site": "resid_post", field: value}))
+    vector_files.write(tmp_path / name, vector_files.Stored({1: torch.ones(3)}, {"site": "resid_post", field: value}))
     with pytest.raises(PatchError, match=rf"{name} is not a steering vector: what it says of itself is damaged \({field}\)"):
         SteeringVector.load(tmp_path / name)
 

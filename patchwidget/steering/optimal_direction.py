@@ -9,13 +9,13 @@ from patchwidget.engine.gradients.backward import gradients_by_block, metric_see
 from patchwidget.engine.recording import Recording
 from patchwidget.engine.sites import check_site, find_layer
 from patchwidget.errors import MetricError, ModelError, PatchError, SiteError
+from patchwidget.experiments.attribution import goes_by_block
 from patchwidget.given import Index, checked_index, plain
 from patchwidget.runs.pair_runs import Runs
 
-from .attribution import goes_by_block
-from .steering.extract import residual_norms
-from .steering.provenance import provenance_of
-from .steering.vector import SteeringVector
+from .methods import residual_norms
+from .provenance import provenance_of
+from .vector import SteeringVector
 
 _SMALLEST_RATE = 1e-3
 
