@@ -8,9 +8,7 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .errors import MetricError, ModelError, PatchError, PromptError, SiteError
-    from .experiments.compare import compare
     from .experiments.experiment import Experiment
-    from .experiments.files import open_result
     from .experiments.nodes import Node
     from .experiments.patches import Patch
     from .experiments.presets.causal_trace import causal_trace
@@ -18,7 +16,9 @@ if TYPE_CHECKING:
     from .experiments.presets.head_roles import head_roles
     from .experiments.presets.mediation import mediation
     from .experiments.presets.movers import find_movers
-    from .experiments.result import PatchResult
+    from .experiments.results.compare import compare
+    from .experiments.results.result import PatchResult
+    from .experiments.results.result_files import open_result
     from .experiments.sources import Mean, Noise, Placebo, Resample
     from .models.load import load, wrap
     from .models.model import Model
@@ -76,7 +76,7 @@ _HOME = {
     "Node": "experiments.nodes",
     "Patch": "experiments.patches",
     "PatchLab": "widget.lab",
-    "PatchResult": "experiments.result",
+    "PatchResult": "experiments.results.result",
     "PromptPair": "prompts.pair",
     "PromptSet": "prompts.prompt_set",
     "Steer": "steering.steer",
@@ -85,11 +85,11 @@ _HOME = {
     **dict.fromkeys(["load", "wrap"], "models.load"),
     "both_directions": "experiments.presets.directions",
     "causal_trace": "experiments.presets.causal_trace",
-    "compare": "experiments.compare",
+    "compare": "experiments.results.compare",
     "find_movers": "experiments.presets.movers",
     "head_roles": "experiments.presets.head_roles",
     "mediation": "experiments.presets.mediation",
-    "open_result": "experiments.files",
+    "open_result": "experiments.results.result_files",
     "tasks": "prompts.tasks",
 }
 

@@ -18,12 +18,12 @@ import numpy as np
 from torch import Tensor, nn
 
 from patchwidget.errors import PatchError
+from patchwidget.experiments.results.result_files import check_plain, plain, write_whole
 from patchwidget.models.digest import model_digest
 from patchwidget.models.hooks import foreign_forward
 from patchwidget.runs.pair_runs import Runs
 
 from .described import described
-from .files import check_plain, plain, write_whole
 from .layout import Layout
 from .sources import Source
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from patchwidget.engine.edits import Cell
 from patchwidget.errors import PatchError
+from patchwidget.experiments.results.result import PatchResult
 from patchwidget.given import Index, Indices, plain
 from patchwidget.runs.pair_runs import Runs
 from patchwidget.steering.optimal_direction import optimal_direction
@@ -23,7 +24,6 @@ from .paths import patch_path, patch_paths
 from .plan import Choices, Positions
 from .question import Where, patch_edits, start_sweep
 from .reading import AttentionRow, read_activation, read_attention
-from .result import PatchResult
 from .search import SearchResult, search
 from .sources import Source, as_source, describe_source
 from .sweep import Sweep, run_through

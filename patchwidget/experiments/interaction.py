@@ -14,10 +14,10 @@ from patchwidget.engine.edits import Edit
 from patchwidget.engine.names import Names
 from patchwidget.engine.sites import MODULE
 from patchwidget.errors import PatchError
+from patchwidget.experiments.results.result import PatchResult
 from patchwidget.models.model import Model
 
 from .patches import Patch
-from .result import PatchResult
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,10 +8,9 @@ import numpy as np
 import torch
 import xarray as xr
 
+from patchwidget.experiments.results.result import ESTIMATE, EXACT, NOT_MEASURABLE, PatchResult
 from patchwidget.runs.checks import Check
 from patchwidget.runs.pair_runs import Runs
-
-from .result import ESTIMATE, EXACT, NOT_MEASURABLE, PatchResult
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,6 +24,7 @@ from torch import Tensor
 from patchwidget.engine.edits import Cell
 from patchwidget.engine.paths.frozen_run import FREEZE
 from patchwidget.errors import PatchError, SiteError
+from patchwidget.experiments.results.result import PatchResult
 from patchwidget.given import as_list
 from patchwidget.runs.pair_runs import Runs
 
@@ -34,7 +35,6 @@ from .path_checks import check_paths
 from .path_route import Route
 from .path_senders import SenderNodes, Senders, make_senders, one_sender
 from .plan import Positions
-from .result import PatchResult
 from .sources import Source, as_source, describe_source
 from .sweep import Sweep, run_through
 

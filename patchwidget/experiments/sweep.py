@@ -9,13 +9,13 @@ from tqdm.auto import tqdm
 
 from patchwidget.engine.edits import Cell
 from patchwidget.errors import PatchError
+from patchwidget.experiments.results.result import ESTIMATE, EXACT, NOT_MEASURABLE, PENDING, PatchResult
 from patchwidget.runs.checks import Check, describe_failed, reached_check, warn_of_failed, worst_checks
 from patchwidget.runs.pair_runs import Runs
 
 from .checkpoint import Checkpoint
 from .layout import Layout
 from .proof import Verdict, judge, proofs_of
-from .result import ESTIMATE, EXACT, NOT_MEASURABLE, PENDING, PatchResult
 
 CELLS_AT_ONCE = 1024  # of all pairs that share a pass
 

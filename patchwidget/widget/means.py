@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from patchwidget.errors import PatchError
-from patchwidget.experiments.result import ESTIMATE, EXACT, NOT_MEASURABLE, PENDING
+from patchwidget.experiments.results.result import ESTIMATE, EXACT, NOT_MEASURABLE, PENDING
 
 ALPHA = 0.05
 
@@ -43,7 +43,9 @@ def significance(result: Any) -> tuple[np.ndarray | None, str]:
             found = result.significant(ALPHA)
     except PatchError as error:
         return None, error.message
-    from patchwidget.experiments.statistics import changes  # with scipy.stats: half a second that the first grid should not wait for
+    from patchwidget.experiments.results.statistics import (
+        changes,  # with scipy.stats: half a second that the first grid should not wait for
+    )
 
     tested = int((np.isfinite(changes(result).to_numpy()).sum(0) > 1).sum())
     how = f"significant at {ALPHA} (Benjamini-Hochberg over {tested} cells)"

@@ -8,7 +8,7 @@ import numpy as np
 
 from patchwidget.errors import SiteError
 from patchwidget.experiments.patches import Patch
-from patchwidget.experiments.result import EXACT
+from patchwidget.experiments.results.result import EXACT
 
 from .bench import Setting
 from .explain import explain_selection

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from patchwidget.errors import PatchError
-from patchwidget.experiments.result import ESTIMATE, EXACT, NOT_MEASURABLE
+from patchwidget.experiments.results.result import ESTIMATE, EXACT, NOT_MEASURABLE
 from patchwidget.widget.bench import Setting
 from patchwidget.widget.grids import canonical
 from patchwidget.widget.views import Axis, GridView

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from patchwidget.errors import PatchError
-from patchwidget.experiments.result import EXACT
+from patchwidget.experiments.results.result import EXACT
 from patchwidget.widget import grids, jobs, tree
 from patchwidget.widget.bench import Bench, Setting
 from patchwidget.widget.session import Session

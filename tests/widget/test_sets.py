@@ -8,7 +8,7 @@ import torch
 import xarray as xr
 
 import patchwidget as pw
-from patchwidget.experiments.result import PatchResult
+from patchwidget.experiments.results.result import PatchResult
 from patchwidget.experiments.sweep import Sweep
 from patchwidget.widget import jobs
 from patchwidget.widget.bench import EVERY, Bench, Setting

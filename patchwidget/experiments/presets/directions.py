@@ -9,9 +9,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
 
-from patchwidget.experiments.compare import Comparison, compare
 from patchwidget.experiments.experiment import Experiment
-from patchwidget.experiments.result import PatchResult
+from patchwidget.experiments.results.compare import Comparison, compare
+from patchwidget.experiments.results.result import PatchResult
 from patchwidget.models.model import Model
 from patchwidget.prompts.pair import PromptPair
 

@@ -13,7 +13,7 @@ from patchwidget.errors import PatchError, SiteError
 from patchwidget.experiments.code import setup, shown
 from patchwidget.experiments.experiment import Experiment
 from patchwidget.experiments.plan import Choices
-from patchwidget.experiments.result import PatchResult
+from patchwidget.experiments.results.result import PatchResult
 from patchwidget.given import as_list
 from patchwidget.models.model import Model
 from patchwidget.prompts.pair import PromptPair

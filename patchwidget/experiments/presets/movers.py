@@ -11,7 +11,7 @@ import xarray as xr
 from patchwidget.errors import PatchError
 from patchwidget.experiments.experiment import Experiment
 from patchwidget.experiments.nodes import Node
-from patchwidget.experiments.result import PatchResult
+from patchwidget.experiments.results.result import PatchResult
 from patchwidget.models.model import Model
 from patchwidget.prompts.pair import PromptPair
 

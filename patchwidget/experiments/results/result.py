@@ -114,7 +114,7 @@ class PatchResult:
     def statistics(self, **options: Any) -> xr.Dataset:
         """By cell, over the pairs: mean change of the metric, standard error, bootstrap interval, permutation p-value and its correction.
 
-        Options as in `patchwidget.experiments.statistics.statistics`.
+        Options as in `patchwidget.experiments.results.statistics.statistics`.
         """
         from .statistics import statistics
 
@@ -123,7 +123,7 @@ class PatchResult:
     def significant(self, alpha: float = 0.05, method: str = "fdr_bh", **options: Any) -> xr.DataArray:
         """Which cells change the metric beyond chance, corrected for the number of cells ("fdr_bh", "fdr_by", "holm" or "bonferroni").
 
-        Further options as in `patchwidget.experiments.statistics.significant`: `placebo=` takes a result of the same cells with
+        Further options as in `patchwidget.experiments.results.statistics.significant`: `placebo=` takes a result of the same cells with
         `source=pw.Placebo()` as a control.
 
         Raises:
@@ -135,7 +135,7 @@ class PatchResult:
 
     def save(self, path: str | Path) -> Path:
         """Write the result into one file, whole or not at all; `pw.open_result` reads it. Raises PatchError if it can't be written."""
-        from .files import save_result
+        from .result_files import save_result
 
         return save_result(self, path)
 

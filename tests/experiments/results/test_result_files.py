@@ -10,8 +10,8 @@ import pytest
 import xarray as xr
 
 import patchwidget as pw
-from patchwidget.experiments import files
-from patchwidget.experiments.result import EXACT, PatchResult
+from patchwidget.experiments.results import result_files
+from patchwidget.experiments.results.result import EXACT, PatchResult
 from tests.zoo import CLEAN, CORRUPTED, telling_pair, tiny_experiment, tiny_model
 
 
@@ -27,7 +27,7 @@ def same(one: PatchResult, other: PatchResult) -> None:
     np.testing.assert_array_equal(one.state, other.state)
     assert one.checks == other.checks
     assert one.noise == other.noise
-    assert files.plain(one.info) == other.info
+    assert result_files.plain(one.info) == other.info
     assert list(one.others) == list(other.others)
     np.testing.assert_array_equal(one.recovery, other.recovery)
     assert one.to_frame().equals(other.to_frame())
@@ -77,7 +77,7 @@ def test_a_crash_in_the_middle_leaves_the_old_file(result, tmp_path, monkeypatch
     def crash(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", crash)
+    monkeypatch.setattr(result_files.os, "fsync", crash)
     with pytest.raises(pw.PatchError, match="can't be written: No space left"):
         tiny_experiment().sweep("z", positions="all").save(path)
     assert path.read_bytes() == before
