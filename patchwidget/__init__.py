@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from .errors import MetricError, ModelError, PatchError, PromptError, SiteError
     from .experiments.experiment import Experiment
     from .experiments.nodes import Node
-    from .experiments.patches import Patch
     from .experiments.presets.causal_trace import causal_trace
     from .experiments.presets.directions import both_directions
     from .experiments.presets.head_roles import head_roles
@@ -19,7 +18,8 @@ if TYPE_CHECKING:
     from .experiments.results.compare import compare
     from .experiments.results.result import PatchResult
     from .experiments.results.result_files import open_result
-    from .experiments.sources import Mean, Noise, Placebo, Resample
+    from .experiments.sweeps.patch import Patch
+    from .experiments.sweeps.sources import Mean, Noise, Placebo, Resample
     from .models.load import load, wrap
     from .models.model import Model
     from .prompts import tasks
@@ -70,11 +70,11 @@ __all__ = [
 _HOME = {
     **dict.fromkeys(["MetricError", "ModelError", "PatchError", "PromptError", "SiteError"], "errors"),
     "Experiment": "experiments.experiment",
-    **dict.fromkeys(["Mean", "Noise", "Placebo", "Resample"], "experiments.sources"),
+    **dict.fromkeys(["Mean", "Noise", "Placebo", "Resample"], "experiments.sweeps.sources"),
     "Generation": "steering.generation",
     "Model": "models.model",
     "Node": "experiments.nodes",
-    "Patch": "experiments.patches",
+    "Patch": "experiments.sweeps.patch",
     "PatchLab": "widget.lab",
     "PatchResult": "experiments.results.result",
     "PromptPair": "prompts.pair",

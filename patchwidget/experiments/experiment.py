@@ -10,23 +10,23 @@ from torch import Tensor
 from patchwidget.engine.edits import Cell
 from patchwidget.errors import PatchError
 from patchwidget.experiments.results.result import PatchResult
+from patchwidget.experiments.sweeps.checkpoint import Checkpoint, fingerprint
+from patchwidget.experiments.sweeps.patch import Patch
+from patchwidget.experiments.sweeps.result_layout import Layout
+from patchwidget.experiments.sweeps.sources import Source, as_source, describe_source
+from patchwidget.experiments.sweeps.spec import Choices, Positions
+from patchwidget.experiments.sweeps.sweep import Sweep, run_through
 from patchwidget.given import Index, Indices, plain
 from patchwidget.runs.pair_runs import Runs
 from patchwidget.steering.optimal_direction import optimal_direction
 
 from .attribution import Method, estimate_cells
-from .checkpoint import Checkpoint, fingerprint
 from .code import script, shown
 from .interaction import Interaction, check_apart, combined, name_patches
-from .layout import Layout
-from .patches import Patch
 from .paths import patch_path, patch_paths
-from .plan import Choices, Positions
 from .question import Where, patch_edits, start_sweep
 from .reading import AttentionRow, read_activation, read_attention
 from .search import SearchResult, search
-from .sources import Source, as_source, describe_source
-from .sweep import Sweep, run_through
 
 
 class Experiment(Runs):

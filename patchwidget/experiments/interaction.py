@@ -15,9 +15,8 @@ from patchwidget.engine.names import Names
 from patchwidget.engine.sites import MODULE
 from patchwidget.errors import PatchError
 from patchwidget.experiments.results.result import PatchResult
+from patchwidget.experiments.sweeps.patch import Patch
 from patchwidget.models.model import Model
-
-from .patches import Patch
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,12 +8,12 @@ import numpy as np
 from patchwidget.engine.edits import Cell, Edit
 from patchwidget.engine.paths.frozen_run import FREEZE, Edits
 from patchwidget.experiments.results.result import PatchResult
+from patchwidget.experiments.sweeps.controls import proven_pair
 from patchwidget.runs.checks import Check, reached_check
 from patchwidget.runs.pair_runs import Runs
 
 from .path_route import Route
 from .path_senders import Senders
-from .proof import proven_pair
 
 
 def check_paths(runs: Runs, result: PatchResult, senders: Senders, route: Route) -> PatchResult:

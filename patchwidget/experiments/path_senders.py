@@ -7,11 +7,11 @@ from functools import cache, partial
 from patchwidget.engine.edits import Edit
 from patchwidget.engine.paths.frozen_run import Edits
 from patchwidget.errors import SiteError
+from patchwidget.experiments.sweeps.sources import Source, Values, as_recorded, patchable, values_of
+from patchwidget.experiments.sweeps.spec import Plan, Positions, make_plan
 from patchwidget.runs.pair_runs import Runs
 
 from .nodes import SENDERS, Node, check_node
-from .plan import Plan, Positions, make_plan
-from .sources import Source, Values, as_recorded, patchable, values_of
 
 # The name of a site for every one of it; or nodes, each by itself, an item that is a list of nodes together.
 SenderNodes = str | Node | Sequence[Node | Sequence[Node]]

@@ -7,15 +7,15 @@ from typing import Any
 
 from patchwidget.engine.edits import Cell, Edit
 from patchwidget.errors import SiteError
+from patchwidget.experiments.sweeps.patch import Patch
+from patchwidget.experiments.sweeps.result_layout import Layout
+from patchwidget.experiments.sweeps.sources import Source, as_recorded, as_source, describe_source, patchable, values_of
+from patchwidget.experiments.sweeps.spec import Choices, Plan, Positions, make_plan
+from patchwidget.experiments.sweeps.sweep import Estimate, Sweep
 from patchwidget.given import as_list, plain
 from patchwidget.runs.pair_runs import Runs
 
 from .code import code_of
-from .layout import Layout
-from .patches import Patch
-from .plan import Choices, Plan, Positions, make_plan
-from .sources import Source, as_recorded, as_source, describe_source, patchable, values_of
-from .sweep import Estimate, Sweep
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,13 +11,13 @@ import pandas as pd
 from patchwidget.engine.edits import Cell, Edit
 from patchwidget.engine.sites import axis_size, check_site, find_site
 from patchwidget.errors import PatchError, SiteError
+from patchwidget.experiments.sweeps.patch import Patch
+from patchwidget.experiments.sweeps.result_layout import Layout
+from patchwidget.experiments.sweeps.sweep import Sweep, run_through
 from patchwidget.runs.checks import Check, describe_failed, worst_checks
 from patchwidget.runs.pair_runs import Runs
 
 from .attribution import Method, estimate_cells
-from .layout import Layout
-from .patches import Patch
-from .sweep import Sweep, run_through
 
 LEVELS = ("layers", "positions", "heads", "neurons")
 EditsOf = Callable[[Patch, int], list[Edit]]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from patchwidget.errors import SiteError
-from patchwidget.experiments.patches import Patch
 from patchwidget.experiments.results.result import EXACT
+from patchwidget.experiments.sweeps.patch import Patch
 
 from .bench import Setting
 from .explain import explain_selection

@@ -27,7 +27,7 @@ expected = {"recovery": result.mean().recovery.T.to_numpy().tolist(), "significa
 
 # the sites of the sweeps that are run from now on
 COUNTED = """
-from patchwidget.experiments.sweep import Sweep
+from patchwidget.experiments.sweeps.sweep import Sweep
 ran, run = [], Sweep.__iter__
 Sweep.__iter__ = lambda self: (ran.append(self.layout.site), run(self))[1]
 """

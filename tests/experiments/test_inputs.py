@@ -8,7 +8,7 @@ import torch
 import xarray as xr
 
 import patchwidget as pw
-from patchwidget.experiments.plan import make_plan
+from patchwidget.experiments.sweeps.spec import make_plan
 from tests.zoo import telling_pair, tiny_experiment, tiny_model
 
 SHORT = slice(2, None)

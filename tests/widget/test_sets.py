@@ -9,7 +9,7 @@ import xarray as xr
 
 import patchwidget as pw
 from patchwidget.experiments.results.result import PatchResult
-from patchwidget.experiments.sweep import Sweep
+from patchwidget.experiments.sweeps.sweep import Sweep
 from patchwidget.widget import jobs
 from patchwidget.widget.bench import EVERY, Bench, Setting
 from patchwidget.widget.means import mean_so_far

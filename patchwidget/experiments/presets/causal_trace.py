@@ -13,8 +13,8 @@ from tqdm.auto import tqdm
 
 from patchwidget.errors import PatchError, PromptError
 from patchwidget.experiments.code import shown
-from patchwidget.experiments.plan import Choices
 from patchwidget.experiments.results.result import NOT_MEASURABLE, PatchResult
+from patchwidget.experiments.sweeps.spec import Choices
 from patchwidget.given import Index, as_list, plain, token_ids, whole
 from patchwidget.models.model import Model
 from patchwidget.prompts.alignment import Span, both_spans, find_span

@@ -12,8 +12,8 @@ import xarray as xr
 from patchwidget.errors import PatchError, SiteError
 from patchwidget.experiments.code import setup, shown
 from patchwidget.experiments.experiment import Experiment
-from patchwidget.experiments.plan import Choices
 from patchwidget.experiments.results.result import PatchResult
+from patchwidget.experiments.sweeps.spec import Choices
 from patchwidget.given import as_list
 from patchwidget.models.model import Model
 from patchwidget.prompts.pair import PromptPair

@@ -191,7 +191,7 @@ def pairs_of(model, n: int) -> list[pw.PromptPair]:
 def test_a_placebo_moves_as_far_and_elsewhere():
     model = tiny_model()
     experiment = pw.Experiment(model, pairs_of(model, 6))
-    from patchwidget.experiments.sources import values_of
+    from patchwidget.experiments.sweeps.sources import values_of
 
     for site in ("resid_pre", "z"):
         own, other, moved = (values_of(experiment, 1, source)[0](site, 2) for source in ("corrupted", "clean", pw.Placebo(3)))

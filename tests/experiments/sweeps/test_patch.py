@@ -67,7 +67,7 @@ def test_noise_is_the_same_for_the_same_seed_and_as_large_as_asked():
     once, again, other = (experiment.sweep("resid_pre", source=pw.Noise(2.0, seed=seed)).values for seed in (1, 1, 2))
     np.testing.assert_array_equal(once, again)
     assert float(abs(once - other).max()) > 1e-3
-    from patchwidget.experiments.sources import values_of
+    from patchwidget.experiments.sweeps.sources import values_of
 
     values, _ = values_of(experiment, 0, pw.Noise(2.0))
     own = experiment.recording("corrupted").at("resid_pre", 1)

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from patchwidget.experiments.described import described
+from patchwidget.experiments.sweeps.identity import described
 
 SCRIPT = """
 import json, sys
 from functools import partial
 import torch
-from patchwidget.experiments.described import described
+from patchwidget.experiments.sweeps.identity import described
 
 weights = torch.arange(4.0)
 LIMITS = {"low", "high", "middle"}
@@ -42,7 +42,7 @@ def made(source: str, **known) -> object:
 
 
 def test_it_is_the_same_in_another_process():
-    folder = Path(__file__).parents[2]
+    folder = Path(__file__).parents[3]
     runs = [subprocess.run([sys.executable, "-c", SCRIPT], cwd=folder, capture_output=True, text=True, check=True).stdout for _ in range(2)]
     assert runs[0] == runs[1]
     assert "0x" not in runs[0]  # no place in memory

@@ -23,8 +23,8 @@ from patchwidget.models.digest import model_digest
 from patchwidget.models.hooks import foreign_forward
 from patchwidget.runs.pair_runs import Runs
 
-from .described import described
-from .layout import Layout
+from .identity import described
+from .result_layout import Layout
 from .sources import Source
 
 FORMAT, VERSION = "patchwidget checkpoint", 2

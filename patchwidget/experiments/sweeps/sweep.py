@@ -14,8 +14,8 @@ from patchwidget.runs.checks import Check, describe_failed, reached_check, warn_
 from patchwidget.runs.pair_runs import Runs
 
 from .checkpoint import Checkpoint
-from .layout import Layout
-from .proof import Verdict, judge, proofs_of
+from .controls import Verdict, judge, proofs_of
+from .result_layout import Layout
 
 CELLS_AT_ONCE = 1024  # of all pairs that share a pass
 

@@ -11,15 +11,15 @@ import pytest
 from accelerate import disk_offload
 
 import patchwidget as pw
-from patchwidget.experiments import sweep as sweeps
+from patchwidget.experiments.sweeps import sweep as sweeps
 from tests.zoo import telling_pair, tiny_experiment, tiny_model, tiny_module
 
 PAIRS = 6
 SCRIPT = """
 import sys, time
 import patchwidget as pw
-from patchwidget.experiments import sweep
-from tests.experiments.test_checkpoint import experiment
+from patchwidget.experiments.sweeps import sweep
+from tests.experiments.sweeps.test_checkpoint import experiment
 
 sweep.CELLS_AT_ONCE = 1
 keep = sweep.Sweep._keep
@@ -42,7 +42,7 @@ def experiment():
 
 def test_a_killed_process_loses_nothing(tmp_path, monkeypatch):
     path = tmp_path / "sweep.checkpoint"
-    folder = Path(__file__).parents[2]
+    folder = Path(__file__).parents[3]
     options = {"cwd": folder, "env": {**os.environ, "PYTHONPATH": str(folder)}, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", SCRIPT, str(path)], **options) as process:
         done = [int(process.stdout.readline()) for _ in range(3)]

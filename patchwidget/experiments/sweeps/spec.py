@@ -12,7 +12,7 @@ from patchwidget.errors import SiteError
 from patchwidget.given import Index, Indices, checked_index, whole
 from patchwidget.models.model import Model
 
-from .patches import check_operator
+from .patch import check_operator
 from .sources import Values
 
 Positions = str | Index | Iterable[Index | Indices | str]
