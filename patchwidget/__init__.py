@@ -9,7 +9,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .errors import MetricError, ModelError, PatchError, PromptError, SiteError
     from .experiments.experiment import Experiment
-    from .experiments.nodes import Node
+    from .experiments.paths.nodes import Node
     from .experiments.presets.causal_trace import causal_trace
     from .experiments.presets.directions import both_directions
     from .experiments.presets.head_roles import head_roles
@@ -73,7 +73,7 @@ _HOME = {
     **dict.fromkeys(["Mean", "Noise", "Placebo", "Resample"], "experiments.sweeps.sources"),
     "Generation": "steering.generation",
     "Model": "models.model",
-    "Node": "experiments.nodes",
+    "Node": "experiments.paths.nodes",
     "Patch": "experiments.sweeps.patch",
     "PatchLab": "widget.lab",
     "PatchResult": "experiments.results.result",

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from patchwidget.engine.edits import Cell
 from patchwidget.errors import PatchError
+from patchwidget.experiments.paths.path_patching import patch_path, patch_paths
 from patchwidget.experiments.results.result import PatchResult
 from patchwidget.experiments.sweeps.checkpoint import Checkpoint, fingerprint
 from patchwidget.experiments.sweeps.patch import Patch
@@ -23,7 +24,6 @@ from patchwidget.steering.optimal_direction import optimal_direction
 from .attribution import Method, estimate_cells
 from .code import script, shown
 from .interaction import Interaction, check_apart, combined, name_patches
-from .paths import patch_path, patch_paths
 from .question import Where, patch_edits, start_sweep
 from .reading import AttentionRow, read_activation, read_attention
 from .search import SearchResult, search

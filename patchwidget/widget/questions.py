@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from patchwidget.errors import PatchError, SiteError
-from patchwidget.experiments.nodes import Node
+from patchwidget.experiments.paths.nodes import Node
 
 from .attention import AttentionView
 from .bench import Setting

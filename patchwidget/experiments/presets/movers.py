@@ -10,7 +10,7 @@ import xarray as xr
 
 from patchwidget.errors import PatchError
 from patchwidget.experiments.experiment import Experiment
-from patchwidget.experiments.nodes import Node
+from patchwidget.experiments.paths.nodes import Node
 from patchwidget.experiments.results.result import PatchResult
 from patchwidget.models.model import Model
 from patchwidget.prompts.pair import PromptPair

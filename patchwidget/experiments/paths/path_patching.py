@@ -24,6 +24,7 @@ from torch import Tensor
 from patchwidget.engine.edits import Cell
 from patchwidget.engine.paths.frozen_run import FREEZE
 from patchwidget.errors import PatchError, SiteError
+from patchwidget.experiments.code import script, shown
 from patchwidget.experiments.results.result import PatchResult
 from patchwidget.experiments.sweeps.result_layout import Layout
 from patchwidget.experiments.sweeps.sources import Source, as_source, describe_source
@@ -32,11 +33,10 @@ from patchwidget.experiments.sweeps.sweep import Sweep, run_through
 from patchwidget.given import as_list
 from patchwidget.runs.pair_runs import Runs
 
-from .code import script, shown
+from .checks import check_paths
 from .nodes import BETWEEN, RECEIVERS, SENDERS, Node, check_node
-from .path_checks import check_paths
-from .path_route import Route
-from .path_senders import SenderNodes, Senders, make_senders, one_sender
+from .route import Route
+from .senders import SenderNodes, Senders, make_senders, one_sender
 
 
 def patch_paths(

@@ -6,7 +6,7 @@ import torch
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaMLP
 
 import patchwidget as pw
-from patchwidget.experiments.nodes import SENDERS, check_node
+from patchwidget.experiments.paths.nodes import SENDERS, check_node
 from tests.zoo import CLEAN, CORRUPTED, PAIR, telling_pair, tiny_experiment, tiny_model, tiny_module
 
 LOGITS = pw.Node("resid_post", layer=3)

@@ -12,8 +12,8 @@ from patchwidget.experiments.sweeps.controls import proven_pair
 from patchwidget.runs.checks import Check, reached_check
 from patchwidget.runs.pair_runs import Runs
 
-from .path_route import Route
-from .path_senders import Senders
+from .route import Route
+from .senders import Senders
 
 
 def check_paths(runs: Runs, result: PatchResult, senders: Senders, route: Route) -> PatchResult:
