@@ -22,10 +22,10 @@ from patchwidget.runs.pair_runs import Runs
 from patchwidget.steering.optimal_direction import optimal_direction
 
 from .attribution import Method, estimate_cells
-from .code import script, shown
 from .interaction import Interaction, check_apart, combined, name_patches
 from .question import Where, patch_edits, start_sweep
 from .reading import AttentionRow, read_activation, read_attention
+from .reproduce import script, shown
 from .search import SearchResult, search
 
 

@@ -15,7 +15,7 @@ from patchwidget.experiments.sweeps.sweep import Estimate, Sweep
 from patchwidget.given import as_list, plain
 from patchwidget.runs.pair_runs import Runs
 
-from .code import code_of
+from .reproduce import code_of
 
 
 @dataclass(frozen=True, eq=False)

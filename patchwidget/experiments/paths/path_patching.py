@@ -24,7 +24,7 @@ from torch import Tensor
 from patchwidget.engine.edits import Cell
 from patchwidget.engine.paths.frozen_run import FREEZE
 from patchwidget.errors import PatchError, SiteError
-from patchwidget.experiments.code import script, shown
+from patchwidget.experiments.reproduce import script, shown
 from patchwidget.experiments.results.result import PatchResult
 from patchwidget.experiments.sweeps.result_layout import Layout
 from patchwidget.experiments.sweeps.sources import Source, as_source, describe_source

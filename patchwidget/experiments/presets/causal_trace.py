@@ -12,7 +12,7 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from patchwidget.errors import PatchError, PromptError
-from patchwidget.experiments.code import shown
+from patchwidget.experiments.reproduce import shown
 from patchwidget.experiments.results.result import NOT_MEASURABLE, PatchResult
 from patchwidget.experiments.sweeps.spec import Choices
 from patchwidget.given import Index, as_list, plain, token_ids, whole
@@ -22,7 +22,7 @@ from patchwidget.prompts.pair import Answer, PromptPair, Text, tokenize_pair, to
 from patchwidget.prompts.prompt_set import PromptSet
 from patchwidget.runs.checks import worst_checks
 
-from .noised import NoisedExperiment
+from .embedding_noise import NoisedExperiment
 
 SITES = {"hidden": "resid_post", "mlp": "mlp_out", "attn": "attn_out"}
 ROLES = ("first subject token", "middle subject tokens", "last subject token", "first subsequent token", "further tokens", "last token")

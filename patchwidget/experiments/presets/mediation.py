@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from patchwidget.errors import PatchError, SiteError
-from patchwidget.experiments.code import setup, shown
 from patchwidget.experiments.experiment import Experiment
+from patchwidget.experiments.reproduce import setup, shown
 from patchwidget.experiments.results.result import PatchResult
 from patchwidget.experiments.sweeps.spec import Choices
 from patchwidget.given import as_list
