@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .protocol import Message
+from patchwidget.widget.transport.protocol import Message
+
 from .views import View
 
 _CHANGED = "The model has changed since this was measured: measure it again."

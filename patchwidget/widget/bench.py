@@ -13,8 +13,7 @@ from patchwidget.prompts.pair import PromptPair
 from patchwidget.prompts.prompt_set import PromptSet
 from patchwidget.prompts.set_check import split_fitting
 from patchwidget.runs.metrics import METRICS, name_metrics
-
-from .protocol import Message
+from patchwidget.widget.transport.protocol import Message
 
 EVERY = -1
 """In place of a pair's number: all the given pairs together, of which grids show the mean."""

@@ -3,9 +3,9 @@
 from typing import Any
 
 from patchwidget.runs.metrics import METRICS
+from patchwidget.widget.transport.protocol import Message
 
 from .bench import Bench, refusal
-from .protocol import Message
 
 # name -> label, text: in the menu's order
 _SITES = {

@@ -5,12 +5,12 @@ import re
 from typing import Any
 
 from patchwidget.errors import PatchError
+from patchwidget.widget.transport import protocol
+from patchwidget.widget.transport.protocol import Message
 
-from . import protocol
 from .bench import EVERY, Bench, Setting
 from .catalog import DIRECTIONS, describe_metrics
 from .explain import over_pairs
-from .protocol import Message
 
 logger = logging.getLogger("patchwidget")
 

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from . import jobs, protocol
-from .asker import Asker
+from patchwidget.widget.transport import protocol
+from patchwidget.widget.transport.asker import Asker
+from patchwidget.widget.transport.worker import Job, Worker
+
+from . import jobs
 from .descriptors import describe_error
-from .runner import Job, Worker
 from .selection import Selection, as_cells
 from .session import Parent, Session
 from .typed import TypedPair

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from . import protocol
+from patchwidget.widget.transport import protocol
+
 from .attention import AttentionView
 from .bench import Setting
 from .descriptors import describe_error

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from patchwidget.widget.transport.protocol import Message
+
 from .bench import Question, Setting
 from .explain import explain_grid, over_pairs
 from .places import axis_of, token_labels
-from .protocol import Message
 from .steps import Steps
 from .views import Axis, GridView
 from .work import Work

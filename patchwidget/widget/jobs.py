@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from patchwidget.errors import PatchError
+from patchwidget.widget.transport import protocol
 
-from . import protocol
 from .attention import AttentionView
 from .bench import Setting
 from .means import significance

@@ -9,15 +9,16 @@ from typing import Any
 import traitlets
 
 from patchwidget.errors import PatchError
+from patchwidget.widget.hosts.jupyter import waits_for_cells
+from patchwidget.widget.transport import protocol
+from patchwidget.widget.transport.asker import About
+from patchwidget.widget.transport.html_export import as_stored, write_html
+from patchwidget.widget.transport.message_widget import STORED_BYTES, LiveWidget, bundled, check_options
 
-from . import protocol, steer_under
-from .asker import About
+from . import steer_under
 from .bench import Bench, Setting
 from .descriptors import label_of
 from .desk import Desk
-from .export import as_stored, write_html
-from .kernel import waits_for_cells
-from .live import STORED_BYTES, LiveWidget, bundled, check_options
 from .picture import Picture
 from .script import code_of_view
 from .selection import as_cells

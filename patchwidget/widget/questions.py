@@ -8,6 +8,7 @@ import numpy as np
 
 from patchwidget.errors import PatchError, SiteError
 from patchwidget.experiments.paths.nodes import Node
+from patchwidget.widget.transport.protocol import Message
 
 from .attention import AttentionView
 from .bench import Setting
@@ -15,7 +16,6 @@ from .catalog import NEURONS_ARE_DEEPER
 from .explain import explain_attention, explain_parts, explain_paths
 from .grids import LETTERS, Asked, best_first, canonical, swept_grid
 from .places import check_place, head_axis, place_axis, site_name, token_labels, token_name
-from .protocol import Message
 from .script import script
 from .steer_step import steer_step
 from .steps import ONE_PAIR, ONE_PAIR_ONLY, Steps

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from .protocol import Message
+from patchwidget.widget.transport.protocol import Message
+
 from .views import GridView, View
 
 

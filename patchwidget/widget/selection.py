@@ -9,10 +9,10 @@ import numpy as np
 from patchwidget.errors import SiteError
 from patchwidget.experiments.results.result import EXACT
 from patchwidget.experiments.sweeps.patch import Patch
+from patchwidget.widget.transport.protocol import Message
 
 from .bench import Setting
 from .explain import explain_selection
-from .protocol import Message
 from .views import GridView
 
 _COORDINATES = ("layer", "pos", "head", "neuron", "src_pos")

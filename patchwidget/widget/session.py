@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from patchwidget.errors import PatchError
+from patchwidget.widget.transport import protocol
+from patchwidget.widget.transport.protocol import Message
 
-from . import protocol
 from .bench import EVERY, Setting
 from .findings import Findings
 from .grids import canonical
 from .means import pair_of
-from .protocol import Message
 from .questions import make_view
 from .selection import Selection
 from .views import FINAL, GridView, View

@@ -6,11 +6,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from . import protocol
+from patchwidget.widget.transport import protocol
+from patchwidget.widget.transport.protocol import Message
+
 from .bench import Bench, Setting
 from .catalog import describe_sites
 from .descriptors import describe_baselines, describe_lab, describe_pair, note_on_pairs
-from .protocol import Message
 from .questions import make_view
 from .selection import Selection
 from .steps import Steps

@@ -16,14 +16,15 @@ from patchwidget.steering.methods import find_method
 from patchwidget.steering.provenance import warn_if_other
 from patchwidget.steering.steer import Steer
 from patchwidget.steering.vector import SteeringVector
+from patchwidget.widget.hosts.jupyter import waits_for_cells
+from patchwidget.widget.transport import protocol
+from patchwidget.widget.transport.asker import About
+from patchwidget.widget.transport.html_export import as_stored, write_html
+from patchwidget.widget.transport.message_widget import STORED_BYTES, LiveWidget, bundled, check_options
+from patchwidget.widget.transport.worker import Job
 
-from . import protocol, steer_jobs, steer_messages
-from .asker import About
+from . import steer_jobs, steer_messages
 from .descriptors import describe_error, one_line
-from .export import as_stored, write_html
-from .kernel import waits_for_cells
-from .live import STORED_BYTES, LiveWidget, bundled, check_options
-from .runner import Job
 from .steer_code import code_of_vector
 from .steer_rows import Source
 from .steer_session import SteerSession

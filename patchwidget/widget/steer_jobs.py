@@ -9,9 +9,9 @@ from typing import Any
 
 from patchwidget.steering.ladder import make_ladder
 from patchwidget.steering.vector import SteeringVector
+from patchwidget.widget.transport.protocol import Message
 
 from . import jobs
-from .protocol import Message
 from .script import script
 from .steer_code import code_of_vector
 from .steer_rows import Source, wrong

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from patchwidget.steering.steer import Steer
+from patchwidget.widget.transport.protocol import Message
 
-from .protocol import Message
 from .steer_rows import Row
 
 LIKELIEST, MOST_TOKENS = 8, 96

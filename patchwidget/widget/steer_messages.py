@@ -1,6 +1,6 @@
 """The messages of the steering panel, as `steer_protocol.md` defines them."""
 
-from .protocol import VERSION, Message, Methods
+from patchwidget.widget.transport.protocol import VERSION, Message, Methods
 
 _NUMBER, _REAL, _TEXT, _FLAG = "a whole number", "a number", "a text", "true or false"
 

@@ -10,8 +10,8 @@ import numpy as np
 from patchwidget.errors import PatchError
 from patchwidget.steering.steer import OPERATORS, UNITS, Steer
 from patchwidget.steering.vector import SteeringVector
+from patchwidget.widget.transport.protocol import Message
 
-from .protocol import Message
 from .typed import FieldError
 
 # (name, layers) -> the Python that makes a vector of this name for these layers

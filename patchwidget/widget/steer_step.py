@@ -3,8 +3,8 @@
 from typing import Any
 
 from patchwidget.steering.methods import STEERED_SITES
+from patchwidget.widget.transport.protocol import Message
 
-from .protocol import Message
 from .steps import ONE_PAIR_ONLY
 
 

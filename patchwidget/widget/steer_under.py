@@ -4,7 +4,8 @@ from typing import Any
 
 from IPython.display import display, publish_display_data
 
-from .protocol import Methods
+from patchwidget.widget.transport.protocol import Methods
+
 from .steer import SteerLab
 
 METHODS: Methods = {

@@ -6,10 +6,10 @@ from copy import copy
 from typing import Any
 
 from patchwidget.errors import PatchError
+from patchwidget.widget.transport.protocol import Message
 
 from .catalog import why_not
 from .places import place_axis
-from .protocol import Message
 
 _NONE: Mapping[str, Any] = {}
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from patchwidget.errors import MetricError, PatchError, PromptError
 from patchwidget.prompts.pair import PromptPair, tokenize_pair, tokenize_prompt
+from patchwidget.widget.transport.protocol import Message
 
 from .descriptors import describe_pair
-from .protocol import Message
 
 TOP_TOKENS = 10
 

@@ -12,10 +12,10 @@ import numpy as np
 from patchwidget.errors import PatchError
 from patchwidget.experiments.results.result import EXACT, NOT_MEASURABLE, PENDING
 from patchwidget.runs.checks import changed_check
+from patchwidget.widget.transport.protocol import Message
 
 from .bench import Question
 from .means import TOLD_LATER, mean_so_far
-from .protocol import Message
 from .work import Work
 
 FINAL = (EXACT, NOT_MEASURABLE)

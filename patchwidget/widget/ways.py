@@ -6,7 +6,7 @@ clicked is kept here, apart from the view that is shown.
 
 from dataclasses import asdict, dataclass
 
-from .protocol import Message
+from patchwidget.widget.transport.protocol import Message
 
 WAYS_KEPT = 100
 

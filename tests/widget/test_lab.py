@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from patchwidget.errors import PatchError
-from patchwidget.widget import kernel
 from patchwidget.widget import lab as lab_module
+from patchwidget.widget.hosts import jupyter
 from tests.widget.fakes import CLEAN, CORRUPTED, FakeExperiment, FakeModel, Gate
 
 
@@ -126,17 +126,17 @@ def test_the_page_decides_which_shell_answers(open_lab):
 
 def test_a_comm_that_does_not_route_is_left_alone():
     plain = SimpleNamespace()
-    kernel.answer_where_asked(plain)
+    jupyter.answer_where_asked(plain)
     assert vars(plain) == {}
 
 
 @pytest.mark.parametrize(
-    ("features", "waits"), [(["kernel subshells", "debugger"], None), (["debugger"], kernel.WAITS), (None, kernel.WAITS)]
+    ("features", "waits"), [(["kernel subshells", "debugger"], None), (["debugger"], jupyter.WAITS), (None, jupyter.WAITS)]
 )
 def test_a_kernel_without_subshells_says_that_clicks_wait(monkeypatch, features, waits):
     shell = None if features is None else SimpleNamespace(kernel=SimpleNamespace(kernel_info={"supported_features": features}))
-    monkeypatch.setattr(kernel, "get_ipython", lambda: shell)
-    assert kernel.waits_for_cells() == waits
+    monkeypatch.setattr(jupyter, "get_ipython", lambda: shell)
+    assert jupyter.waits_for_cells() == waits
 
 
 def test_after_close_nothing_runs_and_nothing_is_sent(open_lab):

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 import patchwidget as pw
-from patchwidget.widget import jobs, protocol
+from patchwidget.widget import jobs
 from patchwidget.widget.bench import EVERY, Bench, Setting
 from patchwidget.widget.descriptors import describe_error, label_of
-from patchwidget.widget.protocol import METHODS, Cancel, Hello, Page, ProtocolError, Request
 from patchwidget.widget.session import Session
+from patchwidget.widget.transport import protocol
+from patchwidget.widget.transport.protocol import METHODS, Cancel, Hello, Page, ProtocolError, Request
 from patchwidget.widget.typed import FieldError, TypedPair
 
 

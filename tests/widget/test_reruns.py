@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from patchwidget.widget import kernel, live
-from patchwidget.widget.kernel import CellRun, current_run
+from patchwidget.widget.hosts import jupyter
+from patchwidget.widget.hosts.jupyter import CellRun, current_run
+from patchwidget.widget.transport import message_widget
 from tests.widget.fakes import FakeExperiment, FakeModel, Gate
 
 
@@ -17,7 +18,7 @@ class Notebook:
         self._open, self._model, self._runs = open_lab, FakeModel(), 0
         self._run = None
         self.gate = Gate("resid_pre", "mlp_out", "attn_out")
-        monkeypatch.setattr(live, "current_run", lambda: self._run)
+        monkeypatch.setattr(message_widget, "current_run", lambda: self._run)
 
     def open(self, site):
         return self._open(FakeExperiment(self._model, before_batch=self.gate), site=site)
@@ -206,7 +207,7 @@ def test_wait_says_so_to_the_worker(notebook, under_way, monkeypatch):
 
 
 def test_a_lab_that_waits_says_for_whom_and_can_stop_that(notebook, under_way, monkeypatch):
-    monkeypatch.setattr("patchwidget.widget.asker.PATIENCE", 0.0)
+    monkeypatch.setattr("patchwidget.widget.transport.asker.PATIENCE", 0.0)
     old, page = under_way
     new, new_page = notebook.open("mlp_out")
     notebook.show(new, "b")
@@ -225,7 +226,7 @@ def test_a_lab_that_waits_says_for_whom_and_can_stop_that(notebook, under_way, m
 
 
 def test_a_lab_that_goes_on_waits_for_nobody_any_more(notebook, under_way, monkeypatch):
-    monkeypatch.setattr("patchwidget.widget.asker.PATIENCE", 0.0)
+    monkeypatch.setattr("patchwidget.widget.transport.asker.PATIENCE", 0.0)
     old, page = under_way
     new, new_page = notebook.open("mlp_out")
     notebook.show(new, "b")
@@ -249,10 +250,10 @@ EXECUTE = {"header": {"msg_type": "execute_request", "msg_id": "m1"}, "metadata"
     ],
 )
 def test_the_run_of_a_cell_is_read_from_the_message_that_runs_it(monkeypatch, parent, run):
-    monkeypatch.setattr(kernel, "get_ipython", lambda: SimpleNamespace(get_parent=lambda: parent))
+    monkeypatch.setattr(jupyter, "get_ipython", lambda: SimpleNamespace(get_parent=lambda: parent))
     assert current_run() == run
 
 
 def test_without_a_notebook_there_is_no_run_of_a_cell(monkeypatch):
-    monkeypatch.setattr(kernel, "get_ipython", lambda: None)
+    monkeypatch.setattr(jupyter, "get_ipython", lambda: None)
     assert current_run() is None

@@ -9,9 +9,10 @@ import torch
 
 import patchwidget as pw
 from patchwidget.errors import PatchError, PromptError
-from patchwidget.widget import protocol, steer_messages
+from patchwidget.widget import steer_messages
 from patchwidget.widget.steer import SteerLab
 from patchwidget.widget.steer_rows import RUNGS, round_up
+from patchwidget.widget.transport import protocol
 from tests.widget.conftest import BareLab
 from tests.widget.fakes import Page
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from patchwidget.widget import picture as picture_module
-from patchwidget.widget.export import as_stored
 from patchwidget.widget.picture import colour, picture_of, png_of
+from patchwidget.widget.transport.html_export import as_stored
 from tests.widget.fakes import FakeExperiment, Gate, unpacked
 
 

@@ -6,9 +6,9 @@ import weakref
 
 import pytest
 
-from patchwidget.widget.asker import PATIENCE, Asker
-from patchwidget.widget.presence import Standing
-from patchwidget.widget.runner import Job, Worker, worker_of
+from patchwidget.widget.transport.asker import PATIENCE, Asker
+from patchwidget.widget.transport.presence import Standing
+from patchwidget.widget.transport.worker import Job, Worker, worker_of
 from tests.widget.fakes import FakeModel
 
 

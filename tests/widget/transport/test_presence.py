@@ -2,7 +2,7 @@
 
 import pytest
 
-from patchwidget.widget.presence import LEASE, Presence, Standing
+from patchwidget.widget.transport.presence import LEASE, Presence, Standing
 
 
 class Clock:

@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from patchwidget.widget import protocol
-from patchwidget.widget.publisher import BURST, RATE, Publisher
+from patchwidget.widget.transport import protocol
+from patchwidget.widget.transport.publisher import BURST, RATE, Publisher
 
 parent = contextvars.ContextVar("parent", default="the running cell")
 

@@ -16,19 +16,19 @@ import anywidget
 import traitlets
 
 from patchwidget.errors import PatchError
+from patchwidget.widget.descriptors import describe_error
+from patchwidget.widget.hosts.jupyter import answer_where_asked, current_run
 
 from . import protocol
 from .asker import About, Asker
-from .descriptors import describe_error
-from .kernel import answer_where_asked, current_run
 from .outputs import outputs
 from .publisher import Publisher
-from .runner import worker_of
+from .worker import worker_of
 
 logger = logging.getLogger("patchwidget")
 logger.addHandler(logging.NullHandler())
 
-_STATIC = Path(__file__).parent / "static"
+_STATIC = Path(__file__).parents[1] / "static"
 STORED_BYTES = 200_000
 
 

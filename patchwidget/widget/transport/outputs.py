@@ -3,8 +3,9 @@
 import threading
 from weakref import WeakSet
 
+from patchwidget.widget.hosts.jupyter import CellRun
+
 from .asker import Asker
-from .kernel import CellRun
 from .presence import Standing
 
 
