@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .steering.generation import Generation
     from .steering.steer import Steer
     from .steering.vector import SteeringVector
-    from .widget.lab import PatchLab
+    from .widget.lab.widget import PatchLab
     from .widget.steer import SteerLab
 
 __all__ = [
@@ -75,7 +75,7 @@ _HOME = {
     "Model": "models.model",
     "Node": "experiments.paths.nodes",
     "Patch": "experiments.sweeps.patch",
-    "PatchLab": "widget.lab",
+    "PatchLab": "widget.lab.widget",
     "PatchResult": "experiments.results.result",
     "PromptPair": "prompts.pair",
     "PromptSet": "prompts.prompt_set",

@@ -1,5 +1,5 @@
 """The live widget: activation patching that can be clicked, in a notebook."""
 
-from .lab import PatchLab
+from .lab.widget import PatchLab
 
 __all__ = ["PatchLab"]

@@ -17,6 +17,7 @@ from patchwidget.steering.provenance import warn_if_other
 from patchwidget.steering.steer import Steer
 from patchwidget.steering.vector import SteeringVector
 from patchwidget.widget.hosts.jupyter import waits_for_cells
+from patchwidget.widget.lab.descriptors import describe_error, one_line
 from patchwidget.widget.transport import protocol
 from patchwidget.widget.transport.asker import About
 from patchwidget.widget.transport.html_export import as_stored, write_html
@@ -24,7 +25,6 @@ from patchwidget.widget.transport.message_widget import STORED_BYTES, LiveWidget
 from patchwidget.widget.transport.worker import Job
 
 from . import steer_jobs, steer_messages
-from .descriptors import describe_error, one_line
 from .steer_code import code_of_vector
 from .steer_rows import Source
 from .steer_session import SteerSession

@@ -9,10 +9,10 @@ from typing import Any
 
 from patchwidget.steering.ladder import make_ladder
 from patchwidget.steering.vector import SteeringVector
+from patchwidget.widget.lab import jobs
+from patchwidget.widget.lab.code import script
 from patchwidget.widget.transport.protocol import Message
 
-from . import jobs
-from .script import script
 from .steer_code import code_of_vector
 from .steer_rows import Source, wrong
 from .steer_session import SteerSession

@@ -9,10 +9,10 @@ from typing import Any
 
 from patchwidget.steering.methods import METHODS
 from patchwidget.steering.steer import UNITS, Steer
+from patchwidget.widget.lab.descriptors import describe_error
 from patchwidget.widget.transport.protocol import Message
 
 from . import steer_messages
-from .descriptors import describe_error
 from .steer_code import code_of
 from .steer_ladder import LIKELIEST, Wanted, describe_ladder, has, with_rung
 from .steer_rows import Row, Source, first_row, wrong

@@ -5,9 +5,9 @@ from typing import Any
 
 from patchwidget.errors import PatchError
 from patchwidget.steering.generation import read_prompts
+from patchwidget.widget.lab.prompt_editor import FieldError
 
 from .steer_rows import wrong
-from .typed import FieldError
 
 
 @dataclass(frozen=True)

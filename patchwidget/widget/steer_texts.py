@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from threading import RLock
 from typing import Any
 
+from patchwidget.widget.lab.descriptors import describe_error
 from patchwidget.widget.transport.protocol import Message
 
 from . import steer_messages
-from .descriptors import describe_error
 
 
 @dataclass

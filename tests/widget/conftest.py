@@ -3,7 +3,7 @@
 import comm
 import pytest
 
-from patchwidget.widget.lab import PatchLab
+from patchwidget.widget.lab.widget import PatchLab
 from tests import small as small_model
 from tests.widget.fakes import FakeExperiment, Page, RecordingComm
 

@@ -532,11 +532,11 @@ def test_limits_are_round(value, expected):
 
 
 def test_steering_from_a_cell_of_a_lab(open_lab, small, monkeypatch):
-    from patchwidget.widget import steer_under
+    from patchwidget.widget.lab import steer_panel
 
     shown = []
-    monkeypatch.setattr(steer_under, "SteerLab", BarePanel)
-    monkeypatch.setattr(steer_under, "publish_display_data", lambda *args, **options: shown.append(options))
+    monkeypatch.setattr(steer_panel, "SteerLab", BarePanel)
+    monkeypatch.setattr(steer_panel, "publish_display_data", lambda *args, **options: shown.append(options))
     model, pair = small
     lab = BareLab(model, pair, site="resid_post")
     page = Page(lab)

@@ -16,8 +16,8 @@ import anywidget
 import traitlets
 
 from patchwidget.errors import PatchError
-from patchwidget.widget.descriptors import describe_error
 from patchwidget.widget.hosts.jupyter import answer_where_asked, current_run
+from patchwidget.widget.lab.descriptors import describe_error
 
 from . import protocol
 from .asker import About, Asker

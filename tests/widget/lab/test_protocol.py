@@ -7,20 +7,20 @@ import numpy as np
 import pytest
 
 import patchwidget as pw
-from patchwidget.widget import jobs
-from patchwidget.widget.bench import EVERY, Bench, Setting
-from patchwidget.widget.descriptors import describe_error, label_of
-from patchwidget.widget.session import Session
+from patchwidget.widget.lab import jobs
+from patchwidget.widget.lab.descriptors import describe_error, label_of
+from patchwidget.widget.lab.experiment_pool import EVERY, Bench, Setting
+from patchwidget.widget.lab.prompt_editor import FieldError, TypedPair
+from patchwidget.widget.lab.session import Session
 from patchwidget.widget.transport import protocol
 from patchwidget.widget.transport.protocol import METHODS, Cancel, Hello, Page, ProtocolError, Request
-from patchwidget.widget.typed import FieldError, TypedPair
 
 
 def request(method, params=None):
     return {"v": 2, "type": "request", "id": "p-1", "method": method, "params": params or {}}
 
 
-EXAMPLES = json.loads((Path(__file__).parents[1] / "protocol" / "messages.json").read_text())
+EXAMPLES = json.loads((Path(__file__).parents[2] / "protocol" / "messages.json").read_text())
 
 
 @pytest.mark.parametrize("name", list(EXAMPLES["from_page"]))

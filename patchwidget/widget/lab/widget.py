@@ -15,15 +15,15 @@ from patchwidget.widget.transport.asker import About
 from patchwidget.widget.transport.html_export import as_stored, write_html
 from patchwidget.widget.transport.message_widget import STORED_BYTES, LiveWidget, bundled, check_options
 
-from . import steer_under
-from .bench import Bench, Setting
+from . import steer_panel
+from .code import code_of_view
 from .descriptors import label_of
-from .desk import Desk
-from .picture import Picture
-from .script import code_of_view
+from .experiment_pool import Bench, Setting
+from .requests import Desk
 from .selection import as_cells
 from .session import Session
-from .steer_under import SteerUnder
+from .static_image import Picture
+from .steer_panel import SteerUnder
 
 
 class PatchLab(LiveWidget):
@@ -57,7 +57,7 @@ class PatchLab(LiveWidget):
 
     _esm = bundled("widget.js")
     _css = bundled("widget.css")
-    _methods = protocol.METHODS | steer_under.METHODS
+    _methods = protocol.METHODS | steer_panel.METHODS
 
     site = traitlets.Unicode()
     metric = traitlets.Any()

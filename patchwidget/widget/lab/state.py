@@ -9,13 +9,13 @@ from typing import Any
 from patchwidget.widget.transport import protocol
 from patchwidget.widget.transport.protocol import Message
 
-from .bench import Bench, Setting
-from .catalog import describe_sites
 from .descriptors import describe_baselines, describe_lab, describe_pair, note_on_pairs
+from .drilldown import Steps
+from .experiment_pool import Bench, Setting
+from .menus import describe_sites
 from .questions import make_view
 from .selection import Selection
-from .steps import Steps
-from .tree import Tree
+from .view_tree import Tree
 from .views import GridView, View
 from .ways import Stop, Way, Ways, described
 

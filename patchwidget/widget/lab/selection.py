@@ -11,8 +11,8 @@ from patchwidget.experiments.results.result import EXACT
 from patchwidget.experiments.sweeps.patch import Patch
 from patchwidget.widget.transport.protocol import Message
 
-from .bench import Setting
-from .explain import explain_selection
+from .experiment_pool import Setting
+from .explanations import explain_selection
 from .views import GridView
 
 _COORDINATES = ("layer", "pos", "head", "neuron", "src_pos")

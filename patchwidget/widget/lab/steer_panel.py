@@ -4,9 +4,8 @@ from typing import Any
 
 from IPython.display import display, publish_display_data
 
+from patchwidget.widget.steer import SteerLab
 from patchwidget.widget.transport.protocol import Methods
-
-from .steer import SteerLab
 
 METHODS: Methods = {
     "steer": {"layer": "a whole number", "pos": "a whole number", "site": "a text", "parent?": "a cell, or the way to one"},

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from patchwidget.widget import tree
-from patchwidget.widget.tree import Tree
+from patchwidget.widget.lab import view_tree
+from patchwidget.widget.lab.view_tree import Tree
 from tests.widget.fakes import FakeExperiment, FakeModel, Gate
 
 WAYS = {
@@ -208,7 +208,7 @@ def test_a_page_hears_of_a_view_that_goes(open_lab):
 
 
 def test_only_the_latest_views_are_kept(open_lab, monkeypatch):
-    monkeypatch.setattr(tree, "VIEWS_KEPT", 4)
+    monkeypatch.setattr(view_tree, "VIEWS_KEPT", 4)
     lab, page = open_lab(FakeExperiment(tokens=tuple("abcdefgh")))
     page.hello()
     page.over(page.heads(1, 0))
@@ -229,7 +229,7 @@ def test_a_view_too_large_goes_with_its_bytes(shown, monkeypatch):
     views = Tree()
     for view in lab._session._tree:
         views.add(view)
-    monkeypatch.setattr(tree, "BYTES_KEPT", 10)
+    monkeypatch.setattr(view_tree, "BYTES_KEPT", 10)
     views.trim(set())
     assert list(views) == []
 

@@ -7,10 +7,10 @@ import numpy as np
 from patchwidget.widget.transport import protocol
 
 from .attention import AttentionView
-from .bench import Setting
 from .descriptors import describe_error
+from .experiment_pool import Setting
 from .selection import Selection
-from .standing import Standing
+from .state import Standing
 from .views import GridView, View
 from .ways import upto
 

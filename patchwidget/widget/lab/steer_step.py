@@ -5,7 +5,7 @@ from typing import Any
 from patchwidget.steering.methods import STEERED_SITES
 from patchwidget.widget.transport.protocol import Message
 
-from .steps import ONE_PAIR_ONLY
+from .drilldown import ONE_PAIR_ONLY
 
 
 def steer_step(experiment: Any, site: str) -> list[Message]:

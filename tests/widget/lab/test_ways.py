@@ -4,8 +4,8 @@ from itertools import permutations, product
 
 import pytest
 
-from patchwidget.widget import ways
-from patchwidget.widget.ways import Stop, Ways, described
+from patchwidget.widget.lab import ways
+from patchwidget.widget.lab.ways import Stop, Ways, described
 from tests.widget.fakes import FakeExperiment
 
 CELLS = list(product(range(2), range(3)))

@@ -5,7 +5,7 @@ from typing import Any
 from patchwidget.runs.metrics import METRICS
 from patchwidget.widget.transport.protocol import Message
 
-from .bench import Bench, refusal
+from .experiment_pool import Bench, refusal
 
 # name -> label, text: in the menu's order
 _SITES = {

@@ -13,9 +13,9 @@ from patchwidget.widget.transport.worker import Job, Worker
 
 from . import jobs
 from .descriptors import describe_error
+from .prompt_editor import TypedPair
 from .selection import Selection, as_cells
 from .session import Parent, Session
-from .typed import TypedPair
 from .views import View
 
 

@@ -8,9 +8,9 @@ from patchwidget.errors import PatchError
 from patchwidget.widget.transport import protocol
 from patchwidget.widget.transport.protocol import Message
 
-from .bench import EVERY, Bench, Setting
-from .catalog import DIRECTIONS, describe_metrics
-from .explain import over_pairs
+from .experiment_pool import EVERY, Bench, Setting
+from .explanations import over_pairs
+from .menus import DIRECTIONS, describe_metrics
 
 logger = logging.getLogger("patchwidget")
 

@@ -10,11 +10,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from patchwidget.errors import PatchError
 from patchwidget.experiments.results.result import EXACT
-from patchwidget.widget import grids, jobs, tree
-from patchwidget.widget.bench import Bench, Setting
-from patchwidget.widget.session import Session
-from patchwidget.widget.views import FINAL, GridView
-from patchwidget.widget.ways import described
+from patchwidget.widget.lab import grid_questions, jobs, view_tree
+from patchwidget.widget.lab.experiment_pool import Bench, Setting
+from patchwidget.widget.lab.session import Session
+from patchwidget.widget.lab.views import FINAL, GridView
+from patchwidget.widget.lab.ways import described
 from tests.widget.fakes import FakeExperiment
 
 some = st.integers(0, 99)
@@ -25,8 +25,8 @@ class Panel(RuleBasedStateMachine):
 
     @initialize()
     def open(self):
-        self.worth, self.kept = grids.WORTH_AN_ESTIMATE, tree.VIEWS_KEPT
-        grids.WORTH_AN_ESTIMATE, tree.VIEWS_KEPT = 2, 6  # so that all grids are estimated first, and views go
+        self.worth, self.kept = grid_questions.WORTH_AN_ESTIMATE, view_tree.VIEWS_KEPT
+        grid_questions.WORTH_AN_ESTIMATE, view_tree.VIEWS_KEPT = 2, 6  # so that all grids are estimated first, and views go
         bench, metric, direction = Bench.around(FakeExperiment(estimates=True))
         self.views: dict[str, Any] = {}
         self.exact, self.ended, self.asked, self.jobs = {}, Counter(), [], []
@@ -39,7 +39,7 @@ class Panel(RuleBasedStateMachine):
             while self.jobs:
                 self.work(0)
             assert self.ended == Counter(self.asked)  # each request is answered once
-            grids.WORTH_AN_ESTIMATE, tree.VIEWS_KEPT = self.worth, self.kept
+            grid_questions.WORTH_AN_ESTIMATE, view_tree.VIEWS_KEPT = self.worth, self.kept
 
     # ---- the page
 

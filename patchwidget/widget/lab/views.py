@@ -14,9 +14,9 @@ from patchwidget.experiments.results.result import EXACT, NOT_MEASURABLE, PENDIN
 from patchwidget.runs.checks import changed_check
 from patchwidget.widget.transport.protocol import Message
 
-from .bench import Question
-from .means import TOLD_LATER, mean_so_far
-from .work import Work
+from .experiment_pool import Question
+from .pair_means import TOLD_LATER, mean_so_far
+from .tasks import Work
 
 FINAL = (EXACT, NOT_MEASURABLE)
 _COORDINATE = {"kv_head": "head", "dest_pos": "pos"}

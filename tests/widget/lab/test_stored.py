@@ -9,8 +9,8 @@ import zlib
 import numpy as np
 import pytest
 
-from patchwidget.widget import picture as picture_module
-from patchwidget.widget.picture import colour, picture_of, png_of
+from patchwidget.widget.lab import static_image as picture_module
+from patchwidget.widget.lab.static_image import colour, picture_of, png_of
 from patchwidget.widget.transport.html_export import as_stored
 from tests.widget.fakes import FakeExperiment, Gate, unpacked
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from patchwidget.errors import PatchError
 
-from .bench import Question
+from .experiment_pool import Question
 from .views import View
 from .ways import Way, Ways
 

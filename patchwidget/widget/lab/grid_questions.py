@@ -7,12 +7,12 @@ import numpy as np
 
 from patchwidget.widget.transport.protocol import Message
 
-from .bench import Question, Setting
-from .explain import explain_grid, over_pairs
-from .places import axis_of, token_labels
-from .steps import Steps
+from .axes import axis_of, token_labels
+from .drilldown import Steps
+from .experiment_pool import Question, Setting
+from .explanations import explain_grid, over_pairs
+from .tasks import Work
 from .views import Axis, GridView
-from .work import Work
 
 LETTERS = {"q": "q", "k": "k", "v": "v", "k_per_head": "k", "v_per_head": "v"}
 """Of a head's inputs; keys and values as one query head sees them are asked for by the same letters."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .catalog import metric_label
+from .menus import metric_label
 
 _WHAT = {
     "resid_pre": "the residual stream entering one layer",

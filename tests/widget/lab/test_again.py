@@ -5,10 +5,10 @@ import pytest
 
 from patchwidget.errors import PatchError
 from patchwidget.experiments.results.result import ESTIMATE, EXACT, NOT_MEASURABLE
-from patchwidget.widget.bench import Setting
-from patchwidget.widget.grids import canonical
-from patchwidget.widget.views import Axis, GridView
-from patchwidget.widget.work import Work
+from patchwidget.widget.lab.experiment_pool import Setting
+from patchwidget.widget.lab.grid_questions import canonical
+from patchwidget.widget.lab.tasks import Work
+from patchwidget.widget.lab.views import Axis, GridView
 from tests.widget.fakes import FakeExperiment, Gate
 
 OLD, NEW = np.arange(6, dtype=np.float32).reshape(2, 3), np.arange(6, dtype=np.float32).reshape(2, 3) + 10

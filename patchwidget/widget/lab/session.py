@@ -9,12 +9,12 @@ from patchwidget.errors import PatchError
 from patchwidget.widget.transport import protocol
 from patchwidget.widget.transport.protocol import Message
 
-from .bench import EVERY, Setting
-from .findings import Findings
-from .grids import canonical
-from .means import pair_of
+from .experiment_pool import EVERY, Setting
+from .grid_questions import canonical
+from .pair_means import pair_of
 from .questions import make_view
 from .selection import Selection
+from .updates import Findings
 from .views import FINAL, GridView, View
 from .ways import Stop, Way, upto
 

@@ -8,8 +8,8 @@ from typing import Any
 from patchwidget.errors import PatchError
 from patchwidget.widget.transport.protocol import Message
 
-from .catalog import why_not
-from .places import place_axis
+from .axes import place_axis
+from .menus import why_not
 
 _NONE: Mapping[str, Any] = {}
 

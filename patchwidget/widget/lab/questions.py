@@ -11,16 +11,16 @@ from patchwidget.experiments.paths.nodes import Node
 from patchwidget.widget.transport.protocol import Message
 
 from .attention import AttentionView
-from .bench import Setting
-from .catalog import NEURONS_ARE_DEEPER
-from .explain import explain_attention, explain_parts, explain_paths
-from .grids import LETTERS, Asked, best_first, canonical, swept_grid
-from .places import check_place, head_axis, place_axis, site_name, token_labels, token_name
-from .script import script
+from .axes import check_place, head_axis, place_axis, site_name, token_labels, token_name
+from .code import script
+from .drilldown import ONE_PAIR, ONE_PAIR_ONLY, Steps
+from .experiment_pool import Setting
+from .explanations import explain_attention, explain_parts, explain_paths
+from .grid_questions import LETTERS, Asked, best_first, canonical, swept_grid
+from .menus import NEURONS_ARE_DEEPER
 from .steer_step import steer_step
-from .steps import ONE_PAIR, ONE_PAIR_ONLY, Steps
+from .tasks import Once, Work
 from .views import Axis, GridView, View
-from .work import Once, Work
 
 _PARTS = {"q": "q", "k": "k_per_head", "v": "v_per_head", "pattern": "pattern", "z": "z"}
 _PLACES = {"pos": "token", "dest_pos": "token", "role": "role"}

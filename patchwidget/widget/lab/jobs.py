@@ -10,13 +10,13 @@ from patchwidget.errors import PatchError
 from patchwidget.widget.transport import protocol
 
 from .attention import AttentionView
-from .bench import Setting
-from .means import significance
+from .experiment_pool import Setting
+from .pair_means import significance
+from .prompt_editor import TypedPair
 from .selection import Selection
 from .session import Session
-from .typed import TypedPair
+from .tasks import Work
 from .views import GridView, View
-from .work import Work
 
 SELECTION, PREVIEW, DETAIL, MAIN = 0, 1, 2, 3
 """Ranks. The finer the question, the sooner it is answered: it is the one just asked, and the quickest."""

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from patchwidget.errors import PatchError
-from patchwidget.widget import lab as lab_module
 from patchwidget.widget.hosts import jupyter
+from patchwidget.widget.lab import widget as lab_module
 from tests.widget.fakes import CLEAN, CORRUPTED, FakeExperiment, FakeModel, Gate
 
 

@@ -10,11 +10,11 @@ import xarray as xr
 import patchwidget as pw
 from patchwidget.experiments.results.result import PatchResult
 from patchwidget.experiments.sweeps.sweep import Sweep
-from patchwidget.widget import jobs
-from patchwidget.widget.bench import EVERY, Bench, Setting
-from patchwidget.widget.means import mean_so_far
-from patchwidget.widget.picture import picture_of
-from patchwidget.widget.session import Session
+from patchwidget.widget.lab import jobs
+from patchwidget.widget.lab.experiment_pool import EVERY, Bench, Setting
+from patchwidget.widget.lab.pair_means import mean_so_far
+from patchwidget.widget.lab.session import Session
+from patchwidget.widget.lab.static_image import picture_of
 from tests.widget.conftest import BareLab
 from tests.widget.fakes import Page
 
