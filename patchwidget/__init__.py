@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .steering.steer import Steer
     from .steering.vector import SteeringVector
     from .widget.lab.widget import PatchLab
-    from .widget.steer import SteerLab
+    from .widget.steer.widget import SteerLab
 
 __all__ = [
     "Experiment",
@@ -80,7 +80,7 @@ _HOME = {
     "PromptPair": "prompts.pair",
     "PromptSet": "prompts.prompt_set",
     "Steer": "steering.steer",
-    "SteerLab": "widget.steer",
+    "SteerLab": "widget.steer.widget",
     "SteeringVector": "steering.vector",
     **dict.fromkeys(["load", "wrap"], "models.load"),
     "both_directions": "experiments.presets.directions",

@@ -4,7 +4,7 @@ from typing import Any
 
 from IPython.display import display, publish_display_data
 
-from patchwidget.widget.steer import SteerLab
+from patchwidget.widget.steer.widget import SteerLab
 from patchwidget.widget.transport.protocol import Methods
 
 METHODS: Methods = {

@@ -8,7 +8,7 @@ import numpy as np
 from patchwidget.steering.steer import Steer
 from patchwidget.widget.transport.protocol import Message
 
-from .steer_rows import Row
+from .rows import Row
 
 LIKELIEST, MOST_TOKENS = 8, 96
 """A ladder follows the tokens that are among so many likeliest at any strength, and at most so many of them."""

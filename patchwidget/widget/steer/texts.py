@@ -8,7 +8,7 @@ from typing import Any
 from patchwidget.widget.lab.descriptors import describe_error
 from patchwidget.widget.transport.protocol import Message
 
-from . import steer_messages
+from . import messages
 
 
 @dataclass
@@ -100,4 +100,4 @@ class Texts:
         return text if text.key == key and text.status == "writing" else None
 
     def _tell(self, text: Text, start: int) -> None:
-        self._post(steer_messages.text(text.descriptor(), start))
+        self._post(messages.text(text.descriptor(), start))

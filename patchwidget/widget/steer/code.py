@@ -5,8 +5,8 @@ from typing import Any
 
 from patchwidget.steering.vector import SteeringVector
 
-from .steer_rows import Code, Row
-from .steer_settings import Settings
+from .rows import Code, Row
+from .settings import Settings
 
 
 def code_of(model: Any, settings: Settings, rows: list[Row], *, chat: bool) -> str:

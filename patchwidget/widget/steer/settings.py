@@ -7,7 +7,7 @@ from patchwidget.errors import PatchError
 from patchwidget.steering.generation import read_prompts
 from patchwidget.widget.lab.prompt_editor import FieldError
 
-from .steer_rows import wrong
+from .rows import wrong
 
 
 @dataclass(frozen=True)

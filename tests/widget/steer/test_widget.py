@@ -9,14 +9,14 @@ import torch
 
 import patchwidget as pw
 from patchwidget.errors import PatchError, PromptError
-from patchwidget.widget import steer_messages
-from patchwidget.widget.steer import SteerLab
-from patchwidget.widget.steer_rows import RUNGS, round_up
+from patchwidget.widget.steer import messages
+from patchwidget.widget.steer.rows import RUNGS, round_up
+from patchwidget.widget.steer.widget import SteerLab
 from patchwidget.widget.transport import protocol
 from tests.widget.conftest import BareLab
 from tests.widget.fakes import Page
 
-EXAMPLES = json.loads((Path(__file__).parents[1] / "protocol" / "steer_messages.json").read_text())
+EXAMPLES = json.loads((Path(__file__).parents[2] / "protocol" / "steer_messages.json").read_text())
 PROMPT = "When John and Mary went to the"
 
 
@@ -105,13 +105,13 @@ def shown(open_panel, model, vector):
 @pytest.mark.parametrize("name", list(EXAMPLES["from_page"]))
 def test_examples_from_the_page_are_understood(name):
     example = EXAMPLES["from_page"][name]
-    message = protocol.parse(example, steer_messages.METHODS)
+    message = protocol.parse(example, messages.METHODS)
     if isinstance(message, protocol.Request):
         assert example["params"].items() <= message.params.items()
 
 
 def test_every_method_has_an_example():
-    assert {example.get("method") for example in EXAMPLES["from_page"].values()} == {*steer_messages.METHODS, None}
+    assert {example.get("method") for example in EXAMPLES["from_page"].values()} == {*messages.METHODS, None}
 
 
 def test_what_the_kernel_says_has_the_fields_of_the_examples(shown):
@@ -174,11 +174,11 @@ def test_only_the_steered_text_is_written_again_when_a_row_changes(shown):
 
 
 def test_a_strength_at_rest_adds_one_rung_and_no_new_ladder(shown, monkeypatch):
-    from patchwidget.widget import steer_jobs
+    from patchwidget.widget.steer import jobs
 
     computed = []
-    make = steer_jobs.make_ladder
-    monkeypatch.setattr(steer_jobs, "make_ladder", lambda *args, **options: computed.append(args[3]) or make(*args, **options))
+    make = jobs.make_ladder
+    monkeypatch.setattr(jobs, "make_ladder", lambda *args, **options: computed.append(args[3]) or make(*args, **options))
     _, page = shown
     page.ask("row", row="r2", strength=0.123)
     page.ask("row", row="r2", strength=0.0)

@@ -13,9 +13,9 @@ from patchwidget.widget.lab import jobs
 from patchwidget.widget.lab.code import script
 from patchwidget.widget.transport.protocol import Message
 
-from .steer_code import code_of_vector
-from .steer_rows import Source, wrong
-from .steer_session import SteerSession
+from .code import code_of_vector
+from .rows import Source, wrong
+from .session import SteerSession
 
 MAKE, LADDER, TEXT = jobs.SELECTION, jobs.SELECTION, jobs.DETAIL
 """Ranks: a text lets a click in a lab on the same model go before its next token."""

@@ -12,12 +12,12 @@ from patchwidget.steering.steer import UNITS, Steer
 from patchwidget.widget.lab.descriptors import describe_error
 from patchwidget.widget.transport.protocol import Message
 
-from . import steer_messages
-from .steer_code import code_of
-from .steer_ladder import LIKELIEST, Wanted, describe_ladder, has, with_rung
-from .steer_rows import Row, Source, first_row, wrong
-from .steer_settings import Settings, checked
-from .steer_texts import Texts
+from . import messages
+from .code import code_of
+from .ladders import LIKELIEST, Wanted, describe_ladder, has, with_rung
+from .rows import Row, Source, first_row, wrong
+from .settings import Settings, checked
+from .texts import Texts
 
 _METHODS = {
     "mean_diff": ("difference of means", "mean of the positive minus mean of the negative examples, at their last token"),
@@ -172,7 +172,7 @@ class SteerSession:
         with self._lock:
             new = self._sources[source.id] = replace(source, vector=vector)
             self._rows = {name: replace(row, source=new) if row.source is source else row for name, row in self._rows.items()}
-            self.post(steer_messages.panel(self._about()))
+            self.post(messages.panel(self._about()))
 
     def wanted_ladder(self) -> Wanted | None:
         """The ladder to be computed next, that of the row at hand first; None where all are known."""
@@ -202,7 +202,7 @@ class SteerSession:
             else:
                 told = with_rung(self._grids[row], told)
             self._ladders[row] = told
-            self.post(steer_messages.ladder(told))
+            self.post(messages.ladder(told))
 
     def fail_ladder(self, wanted: Wanted, error: BaseException) -> None:
         """A ladder can't be computed: it is not tried again until something changes."""
@@ -236,7 +236,7 @@ class SteerSession:
         self._failed.clear()
         self._stopped = False
         self.texts.forget_stopped()
-        self.post(steer_messages.panel(self._about(), request))
+        self.post(messages.panel(self._about(), request))
 
     def _ladder_key(self, row: Row) -> str:
         others = [(other.key, other.strength) for other in self._rows.values() if other.on and other is not row]
@@ -248,7 +248,7 @@ class SteerSession:
 
     def _snapshot(self) -> Message:
         ladders = [self._ladders[name] for name in self._rows if name in self._ladders]
-        return steer_messages.hello(self._about(), ladders, self.texts.descriptors())
+        return messages.hello(self._about(), ladders, self.texts.descriptors())
 
     def _about(self) -> Message:
         settings, model = self._settings, self.model

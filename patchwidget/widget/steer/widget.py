@@ -24,11 +24,11 @@ from patchwidget.widget.transport.html_export import as_stored, write_html
 from patchwidget.widget.transport.message_widget import STORED_BYTES, LiveWidget, bundled, check_options
 from patchwidget.widget.transport.worker import Job
 
-from . import steer_jobs, steer_messages
-from .steer_code import code_of_vector
-from .steer_rows import Source
-from .steer_session import SteerSession
-from .steer_settings import Settings, checked
+from . import jobs, messages
+from .code import code_of_vector
+from .rows import Source
+from .session import SteerSession
+from .settings import Settings, checked
 
 
 class SteerLab(LiveWidget):
@@ -53,7 +53,7 @@ class SteerLab(LiveWidget):
 
     _esm = bundled("steer.js")
     _css = bundled("steer.css")
-    _methods = steer_messages.METHODS
+    _methods = messages.METHODS
 
     _session: SteerSession | None = None
     _begun = False
@@ -89,7 +89,7 @@ class SteerLab(LiveWidget):
         """
         lab = cls(experiment.model, experiment.prompts[0].corrupted, **options)
         assert lab._session is not None  # noqa: S101  for the type checker
-        steer_jobs.add_cell(lab._session, None, experiment, layer, pos, site)
+        jobs.add_cell(lab._session, None, experiment, layer, pos, site)
         return lab
 
     def add_cell(self, experiment: Any, *, layer: int, pos: int, site: str = "resid_post") -> None:
@@ -97,8 +97,8 @@ class SteerLab(LiveWidget):
         assert self._session is not None  # noqa: S101  for the type checker
         self._begun = True
         self._asker.presence.ask()
-        batches = steer_jobs.take_cell(self._session, experiment, layer, pos, site, self._work)
-        self._submit(steer_jobs.MAKE, batches, partial(self._failed, None))
+        batches = jobs.take_cell(self._session, experiment, layer, pos, site, self._work)
+        self._submit(jobs.MAKE, batches, partial(self._failed, None))
 
     @property
     def steers(self) -> list[Steer]:
@@ -155,7 +155,7 @@ class SteerLab(LiveWidget):
                 session.texts.stop()
             case protocol.Request(name, "make", fields):
                 find_method(fields["method"])
-                self._submit(steer_jobs.MAKE, steer_jobs.make_vector(session, name, fields, self._work), partial(self._failed, name))
+                self._submit(jobs.MAKE, jobs.make_vector(session, name, fields, self._work), partial(self._failed, name))
             case protocol.Request(name, method, params):
                 getattr(session, method)(name, **params)
                 self._work()
@@ -164,10 +164,10 @@ class SteerLab(LiveWidget):
         """Whatever is wanting now. Jobs that find nothing wanting end at once."""
         session = self._session
         assert session is not None  # noqa: S101  for the type checker
-        self._submit(steer_jobs.LADDER, steer_jobs.fill_ladders(session), partial(self._failed, None))
-        self._submit(steer_jobs.TEXT, steer_jobs.write_texts(session), partial(self._failed, None))
+        self._submit(jobs.LADDER, jobs.fill_ladders(session), partial(self._failed, None))
+        self._submit(jobs.TEXT, jobs.write_texts(session), partial(self._failed, None))
 
-    def _submit(self, rank: int, batches: steer_jobs.Batches, failed: Any) -> None:
+    def _submit(self, rank: int, batches: jobs.Batches, failed: Any) -> None:
         session = self._session
         self._worker.submit(Job(self._asker, rank, batches, wanted=lambda: session is not None and not session.closed, failed=failed))
 
