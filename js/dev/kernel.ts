@@ -1,6 +1,6 @@
 /** A made-up kernel for the development page: it answers from made-up numbers, as slowly as it is told. */
-import { canonical } from "../src/canonical";
 import type { FromPage } from "../src/protocol";
+import { canonical } from "../src/transport/canonical";
 import { beyond, taken, upTo, type Way, type Ways } from "../src/way";
 import { type Data, directions, draw, explain, metrics, sites, steps } from "./lab";
 import { type Json, pack } from "./wire";

@@ -2,7 +2,7 @@
  *  Query: theme=dark, state=live|writing|stored|empty|two, pace=ms. */
 import type { FromPage } from "../src/protocol";
 import steerLab from "../src/steer/index";
-import { readStored } from "../src/stored";
+import { readStored } from "../src/transport/saved-state";
 import fixture from "./steer.json";
 
 const query = new URLSearchParams(location.search);

@@ -15,7 +15,7 @@ import {
   string,
   tuple,
   variant,
-} from "./shape";
+} from "./transport/schema";
 
 // ---- page to kernel
 

@@ -1,6 +1,5 @@
 /** The way down: at each view the cell that was chosen, and what can be asked there.  Pure. */
 import { asksKernel, knownAnswer } from "./actions";
-import { canonical } from "./canonical";
 import { cellOf, questionOf, stepsAt } from "./cells";
 import { chosenIn, isHidden } from "./content";
 import { compact } from "./format";
@@ -9,6 +8,7 @@ import type { CellRef, Question, Step } from "./protocol";
 import { axisOf, shortPlace } from "./sheets";
 import { standing, viewsOn } from "./standing";
 import type { LabState } from "./state";
+import { canonical } from "./transport/canonical";
 import type { Views } from "./tree";
 import type { UiState } from "./ui";
 import type { Way } from "./way";

@@ -1,8 +1,8 @@
 /** The views that there are: which of them answers a question, and which can be compared. */
-import { canonical } from "./canonical";
 import { flatIndex } from "./cells";
 import type { GridView, View } from "./messages";
 import type { Question, Setting } from "./protocol";
+import { canonical } from "./transport/canonical";
 import type { Ways } from "./way";
 
 export type Views = ReadonlyMap<string, View>;

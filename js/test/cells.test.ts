@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { makeActions } from "../src/actions";
-import { canonical } from "../src/canonical";
 import { defaultStep, indexOfPatch, patchOf, questionOf, selectedIn, stepsAt } from "../src/cells";
 import type { GridView } from "../src/messages";
 import type { Question } from "../src/protocol";
 import { standing } from "../src/standing";
 import { initialState, type LabState } from "../src/state";
 import { crumbs, crumbsHere, trail } from "../src/trail";
+import { canonical } from "../src/transport/canonical";
 import { answered, comparable, mainGridOf, visitedCells } from "../src/tree";
 import { initialUi } from "../src/ui";
 import { fromPage, mainGrid, opened, standingAt, stateAfter, stop, viewOf } from "./fixtures";

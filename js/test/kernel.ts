@@ -1,10 +1,10 @@
 /** A kernel of made-up numbers for tests of the page: it answers when it is told to, and its pages hear when they are told to. */
 import { type Holder, makeActions } from "../src/actions";
-import { canonical } from "../src/canonical";
 import type { FromKernel, GridView, View } from "../src/messages";
 import type { Lab, Question, Step } from "../src/protocol";
 import { asked, type LabState, type OpenRequest, received, slotOf } from "../src/state";
-import { Store } from "../src/store";
+import { canonical } from "../src/transport/canonical";
+import { Store } from "../src/transport/store";
 import { beyond, sameWay, taken, upTo, type Way, type Ways } from "../src/way";
 import { mainGrid, opened, parsed, stateAfter } from "./fixtures";
 

@@ -1,12 +1,12 @@
 /** Whatever is done on two pages, in whatever order messages arrive: what holds of the panel at any time. */
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { canonical } from "../src/canonical";
 import { defaultStep, questionOf, stepsAt, valueOn } from "../src/cells";
 import { chosenIn } from "../src/content";
 import type { View } from "../src/messages";
 import { onView, shown, standing, viewsOn } from "../src/standing";
 import { trail } from "../src/trail";
+import { canonical } from "../src/transport/canonical";
 import { initialUi } from "../src/ui";
 import type { Way } from "../src/way";
 import { Kernel, Page, settle } from "./kernel";

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { ProtocolError } from "../src/errors";
 import { parseMessage } from "../src/messages";
-import { array, count, nullable, object, oneOf, optional, string, tuple, variant } from "../src/shape";
-import { readStored } from "../src/stored";
+import { ProtocolError } from "../src/transport/errors";
+import { readStored } from "../src/transport/saved-state";
+import { array, count, nullable, object, oneOf, optional, string, tuple, variant } from "../src/transport/schema";
 import { fromKernel, opened, parsed, stored, wire } from "./fixtures";
 
 describe("messages of the kernel", () => {

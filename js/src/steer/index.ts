@@ -1,9 +1,9 @@
 /** The anywidget module of the steering panel: one connection and one store for each widget, any number of views of it. */
 import type { Initialize, Render } from "@anywidget/types";
-import type { Connection } from "../connection";
-import { connect } from "../host";
-import { Store } from "../store";
-import { Views } from "../views";
+import type { Connection } from "../transport/connection";
+import { connect } from "../transport/host";
+import { Views } from "../transport/presence";
+import { Store } from "../transport/store";
 import { makeActions } from "./actions";
 import type { FromKernel } from "./protocol";
 import { initialState, type SteerState, steerTalk } from "./state";

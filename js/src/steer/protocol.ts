@@ -1,8 +1,20 @@
 /** Messages of the steering panel as they travel, typed and checked.  The contract is patchwidget/widget/steer_protocol.md. */
-import { readArray } from "../buffers";
 import { queue } from "../protocol";
-import { array, boolean, count, nullable, number, object, oneOf, optional, type Read, string, variant } from "../shape";
-import { checkVersion } from "../version";
+import { readArray } from "../transport/buffers";
+import {
+  array,
+  boolean,
+  count,
+  nullable,
+  number,
+  object,
+  oneOf,
+  optional,
+  type Read,
+  string,
+  variant,
+} from "../transport/schema";
+import { checkVersion } from "../transport/version";
 
 const text = nullable(string);
 const option = object({ name: string, label: string, text: optional(string, "") });

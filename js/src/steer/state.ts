@@ -1,7 +1,7 @@
 /** What the page knows of a steering panel, and how each message changes it.  Pure functions. */
-import type { Talk } from "../connection";
 import type { Ahead, Question } from "../protocol";
 import type { Problem } from "../state";
+import type { Talk } from "../transport/connection";
 import { type FromKernel, type Ladder, type Panel, parseMessage, type Row, type Side, type Written } from "./protocol";
 
 export interface SteerState {

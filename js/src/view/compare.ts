@@ -4,7 +4,7 @@ import type { PaneContent } from "../content";
 import { isList } from "../grid/sheet";
 import type { GridView } from "../messages";
 import type { LabState } from "../state";
-import type { Store } from "../store";
+import type { Store } from "../transport/store";
 import type { Comparing, UiState } from "../ui";
 import { settingText } from "../wording";
 import { h, hear, setText, toggle } from "./dom";

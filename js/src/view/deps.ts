@@ -1,7 +1,7 @@
 /** What the parts of the panel are given. */
 import type { Actions } from "../actions";
-import type { Store } from "../store";
 import type { Theme } from "../theme";
+import type { Store } from "../transport/store";
 import type { UiState } from "../ui";
 import type { Hover } from "./grid";
 

@@ -1,6 +1,6 @@
 /** The whole panel: puts the parts together and shows them the state, once for each frame at most. */
 import { copyText } from "../../export/save";
-import { Store } from "../../store";
+import { Store } from "../../transport/store";
 import { h, setText, toggle } from "../../view/dom";
 import { eachFrame } from "../../view/frame";
 import { createProblem } from "../../view/problem";

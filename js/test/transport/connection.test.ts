@@ -1,11 +1,11 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { Connection, labTalk } from "../src/connection";
-import type { GridView } from "../src/messages";
-import type { FromPage, PageState } from "../src/protocol";
-import { initialState, type LabState } from "../src/state";
-import { Store } from "../src/store";
-import { readStored } from "../src/stored";
-import { fromPage, stored, wire } from "./fixtures";
+import type { GridView } from "../../src/messages";
+import type { FromPage, PageState } from "../../src/protocol";
+import { initialState, type LabState } from "../../src/state";
+import { Connection, labTalk } from "../../src/transport/connection";
+import { readStored } from "../../src/transport/saved-state";
+import { Store } from "../../src/transport/store";
+import { fromPage, stored, wire } from "../fixtures";
 
 let sent: FromPage[];
 let time: number;

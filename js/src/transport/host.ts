@@ -1,9 +1,9 @@
 /** Ties a widget model of the host to a connection. */
 import type { AnyModel } from "@anywidget/types";
 import { Connection, type Linked, type Talk } from "./connection";
+import type { Views } from "./presence";
+import { readStored } from "./saved-state";
 import type { Store } from "./store";
-import { readStored } from "./stored";
-import type { Views } from "./views";
 
 /** Returns at once: until `initialize` has, no message reaches the page. */
 export function connect<S extends Linked, M extends { type: string; seq: number }>(

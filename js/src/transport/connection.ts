@@ -1,8 +1,8 @@
 /** Talks to the kernel: says hello, numbers requests, notices losses and silence.  Knows no DOM. */
+import { parseMessage } from "../messages";
+import type { FromPage, PageState, Question } from "../protocol";
+import { asked, type LabState, type Problem, received, slotOf } from "../state";
 import { ProtocolError } from "./errors";
-import { parseMessage } from "./messages";
-import type { FromPage, PageState, Question } from "./protocol";
-import { asked, type LabState, type Problem, received, slotOf } from "./state";
 import type { Store } from "./store";
 import { VERSION } from "./version";
 

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
-import { Views } from "../src/views";
+import { Views } from "../../src/transport/presence";
 
 const show = (state: "visible" | "hidden") => {
   vi.spyOn(document, "visibilityState", "get").mockReturnValue(state);
