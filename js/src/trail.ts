@@ -2,12 +2,12 @@
 import { asksKernel, knownAnswer } from "./actions";
 import { cellOf, questionOf, stepsAt } from "./cells";
 import { chosenIn, isHidden } from "./content";
-import { compact } from "./format";
 import type { View } from "./messages";
 import type { CellRef, Question, Step } from "./protocol";
 import { axisOf, shortPlace } from "./sheets";
 import { standing, viewsOn } from "./standing";
 import type { LabState } from "./state";
+import { compact } from "./text/format";
 import { canonical } from "./transport/canonical";
 import type { Views } from "./tree";
 import type { UiState } from "./ui";

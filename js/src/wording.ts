@@ -1,10 +1,10 @@
 /** Sentences about the state of things.  Pure: no DOM. */
-import { compact, duration } from "./format";
 import type { GridView, View } from "./messages";
 import type { Ahead, Check, Lab } from "./protocol";
 import { shown } from "./standing";
 import type { LabState } from "./state";
-import { shorten } from "./tokens";
+import { compact, duration } from "./text/format";
+import { shorten } from "./text/tokens";
 
 export type Place = "main" | "detail";
 

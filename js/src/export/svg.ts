@@ -1,10 +1,10 @@
 /** A grid as an SVG picture of its own, with title, labels, legend and the signs of its cells. */
-import { brief } from "../format";
 import { seenLabel } from "../grid/labels";
 import { byStrength, downwards, upwards } from "../grid/order";
 import { sides } from "../grid/outline";
 import { fillOf } from "../grid/paint";
 import { isList, isTokens, kindAt, listAxis, type Sheet } from "../grid/sheet";
+import { brief } from "../text/format";
 import type { Theme } from "../theme";
 
 export interface SvgContent {

@@ -1,6 +1,6 @@
 /** The labels of rows and columns. */
+import { shorten, visible } from "../text/tokens";
 import type { Theme } from "../theme";
-import { shorten, visible } from "../tokens";
 import { EDGE, inSight, type Layout } from "./layout";
 import type { Picture } from "./paint";
 import { type Axis, isTokens, listAxis, type Sheet } from "./sheet";

@@ -1,8 +1,8 @@
 /** Where a head looks from one position: two thin bars for each token, clean and corrupted. */
-import { fixed } from "../format";
 import type { AttentionView } from "../messages";
 import type { Columns } from "../protocol";
-import { visible } from "../tokens";
+import { fixed } from "../text/format";
+import { visible } from "../text/tokens";
 import { h, setText, toggle } from "./dom";
 
 export function createAttention() {

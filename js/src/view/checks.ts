@@ -1,6 +1,6 @@
 /** What was checked about a measurement: a quiet line when all is well, a banner for what is not. */
-import { compact } from "../format";
 import type { Check } from "../protocol";
+import { compact } from "../text/format";
 import { checkText } from "../wording";
 import { h, memo } from "./dom";
 

@@ -1,7 +1,7 @@
 /** What colours and signs mean, and from which effect on the end colours are used. */
-import { brief } from "../format";
 import { countKinds, type Kind, type Sheet } from "../grid/sheet";
 import { LIMITS } from "../scale";
+import { brief } from "../text/format";
 import { h, hear, setText, toggle } from "./dom";
 
 export interface LegendActions {

@@ -1,10 +1,10 @@
 /** Both prompts as aligned tokens with the runs' baselines at their right; a click edits them in place. */
 import type { Actions } from "../actions";
 import { createCost } from "../cost";
-import { signed } from "../format";
 import type { Baselines, Pair } from "../protocol";
 import type { LabState } from "../state";
-import { visible } from "../tokens";
+import { signed } from "../text/format";
+import { visible } from "../text/tokens";
 import { h, hear, memo, setText, toggle } from "./dom";
 import { createPromptEditor, type FieldName } from "./prompt-editor";
 import { keepInSight } from "./reveal";

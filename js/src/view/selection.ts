@@ -1,9 +1,9 @@
 /** Several cells at once: what they do together, and how that compares with each alone. */
 import type { Actions } from "../actions";
-import { signed } from "../format";
 import type { Outcome, Patch, Selection } from "../protocol";
 import type { LabState } from "../state";
-import { visible } from "../tokens";
+import { signed } from "../text/format";
+import { visible } from "../text/tokens";
 import { h, hear, memo, toggle } from "./dom";
 
 /** So many patches are told one by one. */

@@ -1,6 +1,6 @@
 /** A text field in which tokens are seen while one types: a transparent text area over the same text cut into tokens. */
 import { cut } from "../prompt-text";
-import { visible } from "../tokens";
+import { visible } from "../text/tokens";
 import { h, hear } from "./dom";
 
 export interface TokenField {

@@ -1,7 +1,7 @@
 /** The likeliest next tokens of both runs; while prompts are edited, each is a button. */
-import { percent } from "../format";
 import type { Baselines, Choice, Preview } from "../protocol";
-import { visible } from "../tokens";
+import { percent } from "../text/format";
+import { visible } from "../text/tokens";
 import { h, hear, memo } from "./dom";
 
 export type Run = "clean" | "corrupted";

@@ -1,7 +1,7 @@
 /** The dose-response curve: probabilities and KL against strength, with a line where the slider stands. */
-import { compact, percent } from "../../format";
 import { remember } from "../../memo";
-import { visible } from "../../tokens";
+import { compact, percent } from "../../text/format";
+import { visible } from "../../text/tokens";
 import { h } from "../../view/dom";
 import type { Ladder } from "../protocol";
 import { curveTokens, klAt, probabilityAt, roundUp } from "../scale";

@@ -1,7 +1,7 @@
 /** What comes next, unsteered against steered, as bars; and how far the distribution has moved. */
-import { percent } from "../../format";
 import { remember } from "../../memo";
-import { visible } from "../../tokens";
+import { percent } from "../../text/format";
+import { visible } from "../../text/tokens";
 import { h, setText } from "../../view/dom";
 import type { Ladder } from "../protocol";
 import { barsAt, highest } from "../scale";

@@ -1,5 +1,5 @@
 /** One row: a vector, and where, how strongly and at which tokens it is applied. */
-import { compact } from "../../format";
+import { compact } from "../../text/format";
 import { h, memo, setText, toggle } from "../../view/dom";
 import { createSelect } from "../../view/select";
 import type { Actions } from "../actions";

@@ -1,6 +1,6 @@
 /** Both texts side by side as they are written, what differs marked, and what steering costs. */
-import { compact } from "../../format";
 import { remember } from "../../memo";
+import { compact } from "../../text/format";
 import { h, setText } from "../../view/dom";
 import { changedTokens } from "../diff";
 import type { Ladder, Side, Written } from "../protocol";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { brief, compact, duration, fixed, percent, signed } from "../src/format";
-import { cut } from "../src/prompt-text";
-import { shorten, visible } from "../src/tokens";
+import { cut } from "../../src/prompt-text";
+import { brief, compact, duration, fixed, percent, signed } from "../../src/text/format";
+import { shorten, visible } from "../../src/text/tokens";
 
 describe("tokens", () => {
   it.each([
