@@ -1,6 +1,6 @@
 /** What a pane draws of a view: as it is, hidden, or compared with the pinned one.  Pure. */
 import { coordinates, flatIndex, indexOn, inPatch, selectedIn } from "./cells";
-import { remember } from "./memo";
+import { remember } from "./dom/memo";
 import type { GridView } from "./messages";
 import { autoLimit } from "./scale";
 import { comparedBy, differenceOf, hiddenSheet, sheetOf, unpatched } from "./sheets";

@@ -1,6 +1,7 @@
 /** The steering panel: its scale, ladders, marks, state; and the whole of it on a page without pixels. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import messages from "../../tests/protocol/steer_messages.json";
+import { readNumber } from "../src/dom/field";
 import type { FromPage } from "../src/protocol";
 import { changedTokens } from "../src/steer/diff";
 import steerLab from "../src/steer/index";
@@ -18,7 +19,6 @@ import {
   strengthAt,
 } from "../src/steer/scale";
 import { asked, awaited, currentRow, initialState, isFresh, received, type SteerState } from "../src/steer/state";
-import { readNumber } from "../src/steer/view/field";
 import { dataView } from "./fixtures";
 
 type Name = keyof typeof messages.from_kernel;

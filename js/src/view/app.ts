@@ -1,6 +1,9 @@
 /** The whole panel: puts the parts together and shows them the state, once for each frame at most. */
 import type { Actions } from "../actions";
 import { chosenIn } from "../content";
+import { h, hear, setText, toggle } from "../dom/dom";
+import { eachFrame } from "../dom/frame";
+import { createProblem } from "../dom/problem";
 import { neutral, ramp } from "../scale";
 import { shown } from "../standing";
 import type { LabState } from "../state";
@@ -11,12 +14,9 @@ import { asking } from "../wording";
 import { createAnnouncer } from "./announcer";
 import type { Deps } from "./deps";
 import { createDetail } from "./detail";
-import { h, hear, setText, toggle } from "./dom";
-import { eachFrame } from "./frame";
 import type { By } from "./grid-input";
 import { createHistory } from "./history";
 import { createMain } from "./main";
-import { createProblem } from "./problem";
 import { createPrompts } from "./prompts";
 import { createToolbar } from "./toolbar";
 import { createTooltip } from "./tooltip";

@@ -1,9 +1,9 @@
 /** Where a head looks from one position: two thin bars for each token, clean and corrupted. */
+import { h, setText, toggle } from "../dom/dom";
 import type { AttentionView } from "../messages";
 import type { Columns } from "../protocol";
 import { fixed } from "../text/format";
 import { visible } from "../text/tokens";
-import { h, setText, toggle } from "./dom";
 
 export function createAttention() {
   const heading = h("h4", "pw-heading");

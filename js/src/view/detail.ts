@@ -1,6 +1,7 @@
 /** What lies behind a cell of the main grid: the finest grid on the way, and beside it what can be asked next. */
 import { defaultStep } from "../cells";
 import { isHidden } from "../content";
+import { h, hear, memo, setText, toggle } from "../dom/dom";
 import type { GridView } from "../messages";
 import { onView, shown, standing, viewsOn } from "../standing";
 import type { LabState } from "../state";
@@ -8,7 +9,6 @@ import { crumbsHere } from "../trail";
 import { asking, busy, progressText } from "../wording";
 import { createAttention } from "./attention";
 import type { Deps } from "./deps";
-import { h, hear, memo, setText, toggle } from "./dom";
 import { createPane } from "./pane";
 import { createPattern } from "./pattern";
 import { createSelection } from "./selection";

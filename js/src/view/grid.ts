@@ -1,4 +1,5 @@
 /** The one grid component: a canvas that draws the cells, and one real focusable cell that moves over it. */
+import { h, hear } from "../dom/dom";
 import { labelRoom } from "../grid/labels";
 import {
   EDGE,
@@ -15,7 +16,6 @@ import { byStrength, downwards, type Order, upwards } from "../grid/order";
 import { paintGrid } from "../grid/paint";
 import { isList, type Sheet, type Tip } from "../grid/sheet";
 import { onResolutionChange, onThemeChange, readTheme, type Theme } from "../theme";
-import { h, hear } from "./dom";
 import { GridBoxes } from "./grid-boxes";
 import { type By, listenToKeys, listenToPointer, type SelectionChange } from "./grid-input";
 import { GridScroller } from "./grid-scroller";

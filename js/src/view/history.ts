@@ -1,6 +1,8 @@
 /** All steps so far as a tree: each is shown again by a click, without computing. */
 import type { Actions } from "../actions";
 import { isHidden } from "../content";
+import { h, hear, toggle } from "../dom/dom";
+import { keepInSight } from "../dom/reveal";
 import type { View } from "../messages";
 import { standing, viewsOn } from "../standing";
 import type { LabState } from "../state";
@@ -9,8 +11,6 @@ import { crumbs } from "../trail";
 import type { UiState } from "../ui";
 import { samePlace, taken, type Way } from "../way";
 import { pairText, settingText } from "../wording";
-import { h, hear, toggle } from "./dom";
-import { keepInSight } from "./reveal";
 import { paintThumbnail } from "./thumbnail";
 
 type Node = { way: Way; view: View; here: boolean; text: string };

@@ -1,7 +1,7 @@
 /** Says that the model hardly expects the answer that was typed, as when it is left from other prompts, and offers what it expects. */
+import { h, hear, setText, toggle } from "../dom/dom";
 import type { Preview } from "../protocol";
 import { visible } from "../text/tokens";
-import { h, hear, setText, toggle } from "./dom";
 
 type Role = "answer" | "distractor";
 const roles = ["answer", "distractor"] as const;

@@ -1,9 +1,9 @@
 /** The main grid with its heading. */
 import { defaultStep } from "../cells";
+import { h, setText } from "../dom/dom";
 import { shown } from "../standing";
 import type { LabState } from "../state";
 import type { Deps } from "./deps";
-import { h, setText } from "./dom";
 import type { By } from "./grid-input";
 import { createPane } from "./pane";
 

@@ -1,6 +1,8 @@
 /** What can be done with a grid: copy its code, save it, ask it again under another setting. */
 import type { PaneContent } from "../content";
 import { metricLabel } from "../content";
+import { h, toggle } from "../dom/dom";
+import { type Command, createMenu } from "../dom/menu";
 import { toCsv } from "../export/csv";
 import { copyText, savePng, saveText } from "../export/save";
 import { toSvg } from "../export/svg";
@@ -11,8 +13,6 @@ import { axisOf } from "../sheets";
 import type { LabState } from "../state";
 import { pairText, settingText } from "../wording";
 import type { Deps } from "./deps";
-import { h, toggle } from "./dom";
-import { type Command, createMenu } from "./menu";
 
 export function createPaneMenu(prefix: string, deps: Deps, signal: AbortSignal) {
   let state: LabState | null = null;

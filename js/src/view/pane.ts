@@ -1,20 +1,20 @@
 /** A grid with all that belongs to it: comparison, prediction, legend, checks, explanation, and what to do with it. */
 import { indexOfPatch, patchOf } from "../cells";
 import { createPaneContent, limitKey, type PaneContent, pinnedFor } from "../content";
+import { toggle } from "../dom/dom";
+import { createProblem } from "../dom/problem";
 import type { GridView } from "../messages";
 import type { Patch } from "../protocol";
 import type { LabState, Problem } from "../state";
 import { createChecks } from "./checks";
 import { createCompare } from "./compare";
 import type { Deps } from "./deps";
-import { toggle } from "./dom";
 import { createExplain } from "./explain";
 import { Grid } from "./grid";
 import type { By, SelectionChange } from "./grid-input";
 import { createLegend } from "./legend";
 import { createPaneMenu } from "./pane-menu";
 import { createPrediction } from "./prediction";
-import { createProblem } from "./problem";
 
 export interface PaneOptions {
   /** Put in front of the values of data-pw. */

@@ -1,11 +1,11 @@
 /** The whole pattern of a head: each token's attention to each, in one of the runs. */
-import { remember } from "../memo";
+import { h, toggle } from "../dom/dom";
+import { remember } from "../dom/memo";
+import { createSegments } from "../dom/segments";
 import type { AttentionView } from "../messages";
 import { patternOf } from "../sheets";
 import type { Deps } from "./deps";
-import { h, toggle } from "./dom";
 import { Grid } from "./grid";
-import { createSegments } from "./segments";
 
 type Run = "clean" | "corrupted";
 

@@ -1,11 +1,11 @@
 /** Predict first: asks for a cell, and tells how the prediction compares. */
 import { cellOf } from "../cells";
 import type { PaneContent } from "../content";
+import { h, hear, setText, toggle } from "../dom/dom";
 import { shortPlace } from "../sheets";
 import type { LabState } from "../state";
 import { judge } from "../teach";
 import type { UiState } from "../ui";
-import { h, hear, setText, toggle } from "./dom";
 
 export function createPrediction(signal: AbortSignal, again: () => void) {
   const text = h("span", { role: "status" });

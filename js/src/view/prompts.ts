@@ -1,13 +1,13 @@
 /** Both prompts as aligned tokens with the runs' baselines at their right; a click edits them in place. */
 import type { Actions } from "../actions";
 import { createCost } from "../cost";
+import { h, hear, memo, setText, toggle } from "../dom/dom";
+import { keepInSight } from "../dom/reveal";
 import type { Baselines, Pair } from "../protocol";
 import type { LabState } from "../state";
 import { signed } from "../text/format";
 import { visible } from "../text/tokens";
-import { h, hear, memo, setText, toggle } from "./dom";
 import { createPromptEditor, type FieldName } from "./prompt-editor";
-import { keepInSight } from "./reveal";
 import { createTopTokens } from "./top-tokens";
 
 type PromptActions = Pick<Actions, "preview" | "setPair">;

@@ -1,10 +1,10 @@
 /** Several cells at once: what they do together, and how that compares with each alone. */
 import type { Actions } from "../actions";
+import { h, hear, memo, toggle } from "../dom/dom";
 import type { Outcome, Patch, Selection } from "../protocol";
 import type { LabState } from "../state";
 import { signed } from "../text/format";
 import { visible } from "../text/tokens";
-import { h, hear, memo, toggle } from "./dom";
 
 /** So many patches are told one by one. */
 const MOST = 6;

@@ -1,5 +1,5 @@
 /** The numbers of the cell under the pointer, or of the cell that the keys have reached. */
-import { h } from "./dom";
+import { h } from "../dom/dom";
 import type { Hover } from "./grid";
 
 const OFFSET = 14;

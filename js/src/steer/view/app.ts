@@ -1,15 +1,15 @@
 /** The whole panel: puts the parts together and shows them the state, once for each frame at most. */
+import { h, setText, toggle } from "../../dom/dom";
+import { createField, createFieldErrors, readNumber } from "../../dom/field";
+import { eachFrame } from "../../dom/frame";
+import { createProblem } from "../../dom/problem";
+import { createQueue } from "../../dom/queue";
 import { copyText } from "../../export/save";
 import { Store } from "../../transport/store";
-import { h, setText, toggle } from "../../view/dom";
-import { eachFrame } from "../../view/frame";
-import { createProblem } from "../../view/problem";
-import { createQueue } from "../../view/queue";
 import type { Actions } from "../actions";
 import { asking, awaited, currentRow, isStopped, isWriting, type SteerState } from "../state";
 import { initialUi, shownStrength, type Ui } from "../ui";
 import { createCurve } from "./curve";
-import { createField, createFieldErrors, readNumber } from "./field";
 import { createMake } from "./make";
 import { createNextTokens } from "./next-tokens";
 import { createRow } from "./row";

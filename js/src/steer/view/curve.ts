@@ -1,8 +1,8 @@
 /** The dose-response curve: probabilities and KL against strength, with a line where the slider stands. */
-import { remember } from "../../memo";
+import { h } from "../../dom/dom";
+import { remember } from "../../dom/memo";
 import { compact, percent } from "../../text/format";
 import { visible } from "../../text/tokens";
-import { h } from "../../view/dom";
 import type { Ladder } from "../protocol";
 import { curveTokens, klAt, probabilityAt, roundUp } from "../scale";
 

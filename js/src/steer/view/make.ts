@@ -1,9 +1,9 @@
 /** Making a vector from prompts that have something and prompts that lack it. */
-import { h, setText } from "../../view/dom";
-import { createSelect } from "../../view/select";
+import { h, setText } from "../../dom/dom";
+import { createFieldErrors } from "../../dom/field";
+import { createSelect } from "../../dom/select";
 import type { Actions } from "../actions";
 import { asking, currentRow, type SteerState } from "../state";
-import { createFieldErrors } from "./field";
 
 export function createMake(actions: Pick<Actions, "make">, signal: AbortSignal) {
   const box = (name: string, label: string) =>

@@ -1,8 +1,8 @@
 /** What comes next, unsteered against steered, as bars; and how far the distribution has moved. */
-import { remember } from "../../memo";
+import { h, setText } from "../../dom/dom";
+import { remember } from "../../dom/memo";
 import { percent } from "../../text/format";
 import { visible } from "../../text/tokens";
-import { h, setText } from "../../view/dom";
 import type { Ladder } from "../protocol";
 import { barsAt, highest } from "../scale";
 

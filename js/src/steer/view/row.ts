@@ -1,12 +1,12 @@
 /** One row: a vector, and where, how strongly and at which tokens it is applied. */
+import { h, memo, setText, toggle } from "../../dom/dom";
+import { createField, readNumber } from "../../dom/field";
+import { createSelect } from "../../dom/select";
 import { compact } from "../../text/format";
-import { h, memo, setText, toggle } from "../../view/dom";
-import { createSelect } from "../../view/select";
 import type { Actions } from "../actions";
 import type { Panel, Row } from "../protocol";
 import { placeOf, STEPS, strengthAt } from "../scale";
 import { shownStrength, type Ui } from "../ui";
-import { createField, readNumber } from "./field";
 
 const ALL_LAYERS = -1;
 const NUMBER = { inputmode: "decimal", size: "6" };

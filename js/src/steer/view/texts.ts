@@ -1,7 +1,7 @@
 /** Both texts side by side as they are written, what differs marked, and what steering costs. */
-import { remember } from "../../memo";
+import { h, setText } from "../../dom/dom";
+import { remember } from "../../dom/memo";
 import { compact } from "../../text/format";
-import { h, setText } from "../../view/dom";
 import { changedTokens } from "../diff";
 import type { Ladder, Side, Written } from "../protocol";
 import { klAt } from "../scale";

@@ -1,6 +1,6 @@
 /** A field that says what is entered when it is left or Enter is pressed, with room for a sentence under it. */
-import type { Problem } from "../../state";
-import { h, setText } from "../../view/dom";
+import type { Problem } from "../state";
+import { h, setText } from "./dom";
 
 export interface Field {
   element: HTMLElement;
