@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { toCsv } from "../src/export/csv";
 import { toSvg } from "../src/export/svg";
+import { darkStops, makeScale } from "../src/grid/colour-scale";
 import type { GridView } from "../src/messages";
-import { darkStops, makeScale } from "../src/scale";
 import { sheetOf } from "../src/sheets";
 import { mainGrid, opened } from "./fixtures";
 

@@ -4,8 +4,8 @@ import { byStrength, downwards, upwards } from "../grid/order";
 import { sides } from "../grid/outline";
 import { fillOf } from "../grid/paint";
 import { isList, isTokens, kindAt, listAxis, type Sheet } from "../grid/sheet";
+import type { Theme } from "../grid/theme";
 import { brief } from "../text/format";
-import type { Theme } from "../theme";
 
 export interface SvgContent {
   sheet: Sheet;

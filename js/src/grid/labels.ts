@@ -1,9 +1,9 @@
 /** The labels of rows and columns. */
 import { shorten, visible } from "../text/tokens";
-import type { Theme } from "../theme";
 import { EDGE, inSight, type Layout } from "./layout";
 import type { Picture } from "./paint";
 import { type Axis, isTokens, listAxis, type Sheet } from "./sheet";
+import type { Theme } from "./theme";
 
 export const FONT_SIZE = 11;
 const SLANT = Math.PI / 3.2;

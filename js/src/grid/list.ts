@@ -1,10 +1,10 @@
 /** Draws a list: a bar from the middle for each line, and its number. */
 
-import { colourOf, css, neutral } from "../scale";
+import { colourOf, css, neutral } from "./colour-scale";
 import { FONT_SIZE } from "./labels";
 import type { Box } from "./layout";
+import { crosses, diamonds, hatch } from "./markers";
 import type { Picture, SeenCell } from "./paint";
-import { crosses, diamonds, hatch } from "./signs";
 
 const NUMBER_WIDTH = 58;
 

@@ -1,8 +1,8 @@
 /** The border around what is significant. */
-import type { Theme } from "../theme";
 import { inSight, type Layout, type Scroll } from "./layout";
 import type { Order } from "./order";
 import type { Sheet } from "./sheet";
+import type { Theme } from "./theme";
 
 type Seen = { readonly cols: readonly [number, number]; readonly lines: readonly [number, number] };
 

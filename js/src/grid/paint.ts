@@ -1,12 +1,12 @@
 /** Draws the cells in sight on a 2D context, in CSS pixels. */
-import { colourOf, css, neutral } from "../scale";
-import type { Theme } from "../theme";
+import { colourOf, css, neutral } from "./colour-scale";
 import { paintColumnLabels, paintRowLabels } from "./labels";
 import { type Box, boxOf, EDGE, indexAt, inSight, type Layout, type Scroll } from "./layout";
 import { paintItems } from "./list";
+import { paintSigns } from "./markers";
 import { paintOutline } from "./outline";
 import { type Kind, kindAt, type Sheet } from "./sheet";
-import { paintSigns } from "./signs";
+import type { Theme } from "./theme";
 
 export interface Picture {
   layout: Layout;

@@ -1,9 +1,9 @@
 /** What the parts of the panel are given. */
 import type { Actions } from "../actions";
-import type { Theme } from "../theme";
+import type { Hover } from "../grid/grid";
+import type { Theme } from "../grid/theme";
 import type { Store } from "../transport/store";
 import type { UiState } from "../ui";
-import type { Hover } from "./grid";
 
 export interface Deps {
   actions: Actions;

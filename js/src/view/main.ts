@@ -1,10 +1,10 @@
 /** The main grid with its heading. */
 import { defaultStep } from "../cells";
 import { h, setText } from "../dom/dom";
+import type { By } from "../grid/input";
 import { shown } from "../standing";
 import type { LabState } from "../state";
 import type { Deps } from "./deps";
-import type { By } from "./grid-input";
 import { createPane } from "./pane";
 
 /** `opened` hears of a cell that was opened, `leave` of Escape: false where there is nothing to leave. */

@@ -2,10 +2,10 @@
 import { h, toggle } from "../dom/dom";
 import { remember } from "../dom/memo";
 import { createSegments } from "../dom/segments";
+import { Grid } from "../grid/grid";
 import type { AttentionView } from "../messages";
 import { patternOf } from "../sheets";
 import type { Deps } from "./deps";
-import { Grid } from "./grid";
 
 type Run = "clean" | "corrupted";
 

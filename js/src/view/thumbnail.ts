@@ -1,8 +1,8 @@
 /** A view at the size of a word. */
+import { autoLimit, colourOf } from "../grid/colour-scale";
+import type { Theme } from "../grid/theme";
 import type { View } from "../messages";
-import { autoLimit, colourOf } from "../scale";
 import { unpatched } from "../sheets";
-import type { Theme } from "../theme";
 
 export function paintThumbnail(canvas: HTMLCanvasElement, view: View, { scale, line }: Theme): void {
   const context = canvas.getContext("2d");

@@ -1,5 +1,5 @@
 /** The host's colours as the canvas needs them, and the news that they, or the screen's resolution, have changed. */
-import { darkStops, lightStops, luminance, makeScale, type Rgb, type Scale } from "./scale";
+import { darkStops, lightStops, luminance, makeScale, type Rgb, type Scale } from "./colour-scale";
 
 export interface Theme {
   readonly dark: boolean;
@@ -17,7 +17,7 @@ export interface Theme {
   pixels(width: number, height: number): HTMLCanvasElement;
 }
 
-/** Reads the theme from an element that wears it as ordinary colour properties (`.pw-canvas` in css/grid.css):
+/** Reads the theme from an element that wears it as ordinary colour properties (`.pw-canvas` in grid/grid.css):
  *  only those are computed to plain colours, custom properties are not. */
 export function readTheme(element: Element): Theme {
   const style = getComputedStyle(element);

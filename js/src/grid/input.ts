@@ -1,7 +1,7 @@
 /** What the pointer and the keys do on a grid, told in flat indices of its cells. */
 import { hear } from "../dom/dom";
-import { actionOf } from "../grid/keys";
-import { between, indexAt, type Layout, nearestPlace, type Place, placeAt, type Scroll } from "../grid/layout";
+import { actionOf } from "./keys";
+import { between, indexAt, type Layout, nearestPlace, type Place, placeAt, type Scroll } from "./layout";
 
 export type By = "key" | "pointer";
 

@@ -9,7 +9,7 @@ import {
   makeScale,
   neutral,
   type Rgb,
-} from "../src/scale";
+} from "../../src/grid/colour-scale";
 
 const scales = [
   ["light", makeScale(lightStops)],

@@ -1,24 +1,14 @@
 /** The one grid component: a canvas that draws the cells, and one real focusable cell that moves over it. */
 import { h, hear } from "../dom/dom";
-import { labelRoom } from "../grid/labels";
-import {
-  EDGE,
-  indexAt,
-  inSight,
-  type Layout,
-  layoutGrid,
-  openingAt,
-  type Place,
-  placeOf,
-  scrollTo,
-} from "../grid/layout";
-import { byStrength, downwards, type Order, upwards } from "../grid/order";
-import { paintGrid } from "../grid/paint";
-import { isList, type Sheet, type Tip } from "../grid/sheet";
-import { onResolutionChange, onThemeChange, readTheme, type Theme } from "../theme";
-import { GridBoxes } from "./grid-boxes";
-import { type By, listenToKeys, listenToPointer, type SelectionChange } from "./grid-input";
-import { GridScroller } from "./grid-scroller";
+import { GridBoxes } from "./boxes";
+import { type By, listenToKeys, listenToPointer, type SelectionChange } from "./input";
+import { labelRoom } from "./labels";
+import { EDGE, indexAt, inSight, type Layout, layoutGrid, openingAt, type Place, placeOf, scrollTo } from "./layout";
+import { byStrength, downwards, type Order, upwards } from "./order";
+import { paintGrid } from "./paint";
+import { GridScroller } from "./scroller";
+import { isList, type Sheet, type Tip } from "./sheet";
+import { onResolutionChange, onThemeChange, readTheme, type Theme } from "./theme";
 
 /** A cell and a point in the page beside it. */
 export type Hover = { tip: Tip; x: number; y: number } | null;

@@ -1,6 +1,6 @@
 /** What of a grid is in sight: the canvas and the boxes stand still, and the cells move under them. */
 import { h, place } from "../dom/dom";
-import { EDGE, type Layout, type Scroll } from "../grid/layout";
+import { EDGE, type Layout, type Scroll } from "./layout";
 
 export class GridScroller {
   readonly element: HTMLElement;

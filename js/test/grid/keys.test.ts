@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { actionOf, type Extent, type Keyed } from "../src/grid/keys";
+import { actionOf, type Extent, type Keyed } from "../../src/grid/keys";
 
 const grid: Extent = { lines: 30, cols: 14, page: 5 };
 const list: Extent = { lines: 16384, cols: 1, page: 20 };

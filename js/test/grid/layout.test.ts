@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { labelledCols } from "../src/grid/labels";
+import { labelledCols } from "../../src/grid/labels";
 import {
   between,
   boxOf,
@@ -14,8 +14,8 @@ import {
   placeAt,
   placeOf,
   scrollTo,
-} from "../src/grid/layout";
-import { byStrength, downwards, upwards } from "../src/grid/order";
+} from "../../src/grid/layout";
+import { byStrength, downwards, upwards } from "../../src/grid/order";
 
 const size: GridSize = {
   form: "grid",

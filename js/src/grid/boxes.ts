@@ -1,7 +1,7 @@
 /** What lies over the canvas: the one cell that has the focus, and the marks of the chosen cell, its row, and the pointer's. */
 import { h, place, toggle } from "../dom/dom";
-import { type Box, boxOf, indexAt, type Layout, type Place, placeOf, type Scroll } from "../grid/layout";
-import { kindAt, type Sheet } from "../grid/sheet";
+import { type Box, boxOf, indexAt, type Layout, type Place, placeOf, type Scroll } from "./layout";
+import { kindAt, type Sheet } from "./sheet";
 
 export interface Marked {
   sheet: Sheet;
