@@ -16,7 +16,10 @@ const shared = {
 };
 
 // Two widgets, each with a bundle of its own: a notebook holds only those of the widgets in it.
-const WIDGETS = { widget: ["src/index.ts", "src/widget.css"], steer: ["src/steer/index.ts", "src/steer/steer.css"] };
+const WIDGETS = {
+  widget: ["src/lab/index.ts", "src/lab/lab.css"],
+  steer: ["src/steer/index.ts", "src/steer/steer.css"],
+};
 
 async function build(outdir) {
   for (const [name, sources] of Object.entries(WIDGETS)) {
@@ -37,7 +40,7 @@ async function serve() {
     ...shared,
     entryPoints: {
       dev: here("dev/dev.ts"),
-      widget: here("src/widget.css"),
+      widget: here("src/lab/lab.css"),
       "steer-page": here("dev/steer.ts"),
       steer: here("src/steer/steer.css"),
     },

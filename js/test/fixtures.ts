@@ -1,10 +1,10 @@
 /** The messages both sides of the protocol are tested against, as they arrive. */
 
 import messages from "../../tests/protocol/messages.json";
-import { type FromKernel, type GridView, parseMessage, type View } from "../src/messages";
-import type { CellRef } from "../src/protocol";
-import { initialState, type LabState, received } from "../src/state";
-import { taken, type Way } from "../src/way";
+import type { CellRef } from "../src/lab/message-schema";
+import { type FromKernel, type GridView, parseMessage, type View } from "../src/lab/messages";
+import { initialState, type LabState, received } from "../src/lab/state";
+import { taken, type Way } from "../src/lab/ways";
 
 const arrays = { float32: Float32Array, uint32: Uint32Array, uint8: Uint8Array };
 type BufferSpec = { dtype: string; data: (number | null)[] };

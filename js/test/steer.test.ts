@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import messages from "../../tests/protocol/steer_messages.json";
 import { readNumber } from "../src/dom/field";
-import type { FromPage } from "../src/protocol";
+import type { FromPage } from "../src/lab/message-schema";
 import { changedTokens } from "../src/steer/diff";
 import steerLab from "../src/steer/index";
 import { type Ladder, parseMessage } from "../src/steer/protocol";

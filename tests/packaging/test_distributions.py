@@ -86,7 +86,14 @@ def test_wheel_holds_the_front_end_and_the_examples(wheel):
 def test_source_distribution_holds_the_bundle_and_its_sources(built):
     with tarfile.open(built / f"patchwidget-{__version__}.tar.gz") as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {f"{STATIC}/widget.js", f"{STATIC}/steer.js", "js/src/index.ts", "js/package-lock.json", "constraints.txt", "LICENSE"} <= names
+    assert {
+        f"{STATIC}/widget.js",
+        f"{STATIC}/steer.js",
+        "js/src/lab/index.ts",
+        "js/package-lock.json",
+        "constraints.txt",
+        "LICENSE",
+    } <= names
     assert not [name for name in names if "node_modules" in name or "screenshots" in name]
 
 

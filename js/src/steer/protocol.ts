@@ -1,5 +1,5 @@
 /** Messages of the steering panel as they travel, typed and checked.  The contract is patchwidget/widget/steer_protocol.md. */
-import { queue } from "../protocol";
+import { queue } from "../lab/message-schema";
 import { readArray } from "../transport/buffers";
 import {
   array,

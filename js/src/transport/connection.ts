@@ -1,7 +1,7 @@
 /** Talks to the kernel: says hello, numbers requests, notices losses and silence.  Knows no DOM. */
-import { parseMessage } from "../messages";
-import type { FromPage, PageState, Question } from "../protocol";
-import { asked, type LabState, type Problem, received, slotOf } from "../state";
+import type { FromPage, PageState, Question } from "../lab/message-schema";
+import { parseMessage } from "../lab/messages";
+import { asked, type LabState, type Problem, received, slotOf } from "../lab/state";
 import { ProtocolError } from "./errors";
 import type { Store } from "./store";
 import { VERSION } from "./version";

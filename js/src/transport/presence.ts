@@ -1,5 +1,5 @@
 /** The views of one widget on this page, and whether anybody can see them. */
-import type { PageState } from "../protocol";
+import type { PageState } from "../lab/message-schema";
 
 export class Views {
   #count = 0;

@@ -1,17 +1,17 @@
 /** The whole panel: puts the parts together and shows them the state, once for each frame at most. */
-import type { Actions } from "../actions";
-import { chosenIn } from "../content";
 import { h, hear, setText, toggle } from "../dom/dom";
 import { eachFrame } from "../dom/frame";
 import { createProblem } from "../dom/problem";
 import { neutral, ramp } from "../grid/colour-scale";
 import type { By } from "../grid/input";
 import type { Theme } from "../grid/theme";
-import { shown } from "../standing";
-import type { LabState } from "../state";
+import type { Actions } from "../lab/actions";
+import { shown } from "../lab/navigation";
+import { chosenIn } from "../lab/pane-content";
+import type { LabState } from "../lab/state";
+import { initialUi, type UiState } from "../lab/view-state";
+import { asking } from "../lab/wording";
 import { Store } from "../transport/store";
-import { initialUi, type UiState } from "../ui";
-import { asking } from "../wording";
 import { createAnnouncer } from "./announcer";
 import type { Deps } from "./deps";
 import { createDetail } from "./detail";

@@ -1,7 +1,7 @@
 /** Where a head looks from one position: two thin bars for each token, clean and corrupted. */
 import { h, setText, toggle } from "../dom/dom";
-import type { AttentionView } from "../messages";
-import type { Columns } from "../protocol";
+import type { Columns } from "../lab/message-schema";
+import type { AttentionView } from "../lab/messages";
 import { fixed } from "../text/format";
 import { visible } from "../text/tokens";
 

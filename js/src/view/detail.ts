@@ -1,12 +1,12 @@
 /** What lies behind a cell of the main grid: the finest grid on the way, and beside it what can be asked next. */
-import { defaultStep } from "../cells";
-import { isHidden } from "../content";
 import { h, hear, memo, setText, toggle } from "../dom/dom";
-import type { GridView } from "../messages";
-import { onView, shown, standing, viewsOn } from "../standing";
-import type { LabState } from "../state";
-import { crumbsHere } from "../trail";
-import { asking, busy, progressText } from "../wording";
+import { crumbsHere } from "../lab/breadcrumb";
+import { defaultStep } from "../lab/cells";
+import type { GridView } from "../lab/messages";
+import { onView, shown, standing, viewsOn } from "../lab/navigation";
+import { isHidden } from "../lab/pane-content";
+import type { LabState } from "../lab/state";
+import { asking, busy, progressText } from "../lab/wording";
 import { createAttention } from "./attention";
 import type { Deps } from "./deps";
 import { createPane } from "./pane";

@@ -1,6 +1,6 @@
 /** Says that the model hardly expects the answer that was typed, as when it is left from other prompts, and offers what it expects. */
 import { h, hear, setText, toggle } from "../dom/dom";
-import type { Preview } from "../protocol";
+import type { Preview } from "../lab/message-schema";
 import { visible } from "../text/tokens";
 
 type Role = "answer" | "distractor";

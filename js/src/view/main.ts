@@ -1,9 +1,9 @@
 /** The main grid with its heading. */
-import { defaultStep } from "../cells";
 import { h, setText } from "../dom/dom";
 import type { By } from "../grid/input";
-import { shown } from "../standing";
-import type { LabState } from "../state";
+import { defaultStep } from "../lab/cells";
+import { shown } from "../lab/navigation";
+import type { LabState } from "../lab/state";
 import type { Deps } from "./deps";
 import { createPane } from "./pane";
 

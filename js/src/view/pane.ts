@@ -1,13 +1,13 @@
 /** A grid with all that belongs to it: comparison, prediction, legend, checks, explanation, and what to do with it. */
-import { indexOfPatch, patchOf } from "../cells";
-import { createPaneContent, limitKey, type PaneContent, pinnedFor } from "../content";
 import { toggle } from "../dom/dom";
 import { createProblem } from "../dom/problem";
 import { Grid } from "../grid/grid";
 import type { By, SelectionChange } from "../grid/input";
-import type { GridView } from "../messages";
-import type { Patch } from "../protocol";
-import type { LabState, Problem } from "../state";
+import { indexOfPatch, patchOf } from "../lab/cells";
+import type { Patch } from "../lab/message-schema";
+import type { GridView } from "../lab/messages";
+import { createPaneContent, limitKey, type PaneContent, pinnedFor } from "../lab/pane-content";
+import type { LabState, Problem } from "../lab/state";
 import { createChecks } from "./checks";
 import { createCompare } from "./compare";
 import type { Deps } from "./deps";

@@ -3,8 +3,8 @@ import { h, toggle } from "../dom/dom";
 import { remember } from "../dom/memo";
 import { createSegments } from "../dom/segments";
 import { Grid } from "../grid/grid";
-import type { AttentionView } from "../messages";
-import { patternOf } from "../sheets";
+import type { AttentionView } from "../lab/messages";
+import { patternOf } from "../lab/sheets";
 import type { Deps } from "./deps";
 
 type Run = "clean" | "corrupted";

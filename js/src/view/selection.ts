@@ -1,8 +1,8 @@
 /** Several cells at once: what they do together, and how that compares with each alone. */
-import type { Actions } from "../actions";
 import { h, hear, memo, toggle } from "../dom/dom";
-import type { Outcome, Patch, Selection } from "../protocol";
-import type { LabState } from "../state";
+import type { Actions } from "../lab/actions";
+import type { Outcome, Patch, Selection } from "../lab/message-schema";
+import type { LabState } from "../lab/state";
 import { signed } from "../text/format";
 import { visible } from "../text/tokens";
 

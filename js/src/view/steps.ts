@@ -1,9 +1,9 @@
 /** What can be asked at each chosen cell on the way down: the next finer questions, as buttons. */
-import type { Actions } from "../actions";
 import { h, hear } from "../dom/dom";
-import type { LabState } from "../state";
-import { type TrailLine, trail } from "../trail";
-import type { UiState } from "../ui";
+import type { Actions } from "../lab/actions";
+import { type TrailLine, trail } from "../lab/breadcrumb";
+import type { LabState } from "../lab/state";
+import type { UiState } from "../lab/view-state";
 
 export function createSteps(actions: Pick<Actions, "take">, signal: AbortSignal) {
   const element = h("div", { class: "pw-steps", pw: "steps", role: "group", label: "look closer" });

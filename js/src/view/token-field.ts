@@ -1,6 +1,6 @@
 /** A text field in which tokens are seen while one types: a transparent text area over the same text cut into tokens. */
 import { h, hear } from "../dom/dom";
-import { cut } from "../prompt-text";
+import { cut } from "../lab/prompt-text";
 import { visible } from "../text/tokens";
 
 export interface TokenField {

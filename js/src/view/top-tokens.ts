@@ -1,6 +1,6 @@
 /** The likeliest next tokens of both runs; while prompts are edited, each is a button. */
 import { h, hear, memo } from "../dom/dom";
-import type { Baselines, Choice, Preview } from "../protocol";
+import type { Baselines, Choice, Preview } from "../lab/message-schema";
 import { percent } from "../text/format";
 import { visible } from "../text/tokens";
 

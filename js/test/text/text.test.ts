@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { cut } from "../../src/prompt-text";
+import { cut } from "../../src/lab/prompt-text";
 import { brief, compact, duration, fixed, percent, signed } from "../../src/text/format";
 import { shorten, visible } from "../../src/text/tokens";
 

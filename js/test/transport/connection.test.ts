@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import type { GridView } from "../../src/messages";
-import type { FromPage, PageState } from "../../src/protocol";
-import { initialState, type LabState } from "../../src/state";
+import type { FromPage, PageState } from "../../src/lab/message-schema";
+import type { GridView } from "../../src/lab/messages";
+import { initialState, type LabState } from "../../src/lab/state";
 import { Connection, labTalk } from "../../src/transport/connection";
 import { readStored } from "../../src/transport/saved-state";
 import { Store } from "../../src/transport/store";

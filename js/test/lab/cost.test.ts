@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { createCost } from "../src/cost";
-import type { GridView } from "../src/messages";
-import type { Preview } from "../src/protocol";
-import type { LabState } from "../src/state";
-import { parsed, stateAfter, viewOf } from "./fixtures";
+import { createCost } from "../../src/lab/cost";
+import type { Preview } from "../../src/lab/message-schema";
+import type { GridView } from "../../src/lab/messages";
+import type { LabState } from "../../src/lab/state";
+import { parsed, stateAfter, viewOf } from "../fixtures";
 
 const whole = stateAfter("hello", "result");
 const words = (count: number) => Array.from({ length: count }, () => " a");

@@ -1,8 +1,8 @@
 /** Reads a message of the kernel: checks it, and puts the arrays it names in their places. */
-import { type WireAttention, type WireGrid, type WireMessage, type WireView, wireMessage } from "./protocol";
-import { type ArrayKind, type Arrays, readArray } from "./transport/buffers";
-import { unreadable } from "./transport/errors";
-import { checkVersion } from "./transport/version";
+import { type ArrayKind, type Arrays, readArray } from "../transport/buffers";
+import { unreadable } from "../transport/errors";
+import { checkVersion } from "../transport/version";
+import { type WireAttention, type WireGrid, type WireMessage, type WireView, wireMessage } from "./message-schema";
 
 type With<T, Fields> = Omit<T, keyof Fields> & Fields;
 

@@ -1,7 +1,7 @@
 /** The notebook also holds a picture of the last grid for readers without a kernel: hidden where the widget itself is
  *  seen, live or as the notebook has kept it. */
+import type { Store } from "../transport/store";
 import type { LabState } from "./state";
-import type { Store } from "./transport/store";
 
 export function hidePicture(el: HTMLElement, store: Store<LabState>, signal: AbortSignal): void {
   const style = document.createElement("style");

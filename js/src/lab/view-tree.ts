@@ -1,9 +1,9 @@
 /** The views that there are: which of them answers a question, and which can be compared. */
+import { canonical } from "../transport/canonical";
 import { flatIndex } from "./cells";
+import type { Question, Setting } from "./message-schema";
 import type { GridView, View } from "./messages";
-import type { Question, Setting } from "./protocol";
-import { canonical } from "./transport/canonical";
-import type { Ways } from "./way";
+import type { Ways } from "./ways";
 
 export type Views = ReadonlyMap<string, View>;
 

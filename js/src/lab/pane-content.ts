@@ -1,14 +1,14 @@
 /** What a pane draws of a view: as it is, hidden, or compared with the pinned one.  Pure. */
+import { remember } from "../dom/memo";
+import { autoLimit } from "../grid/colour-scale";
+import type { GridContent } from "../grid/grid";
 import { coordinates, flatIndex, indexOn, inPatch, selectedIn } from "./cells";
-import { remember } from "./dom/memo";
-import { autoLimit } from "./grid/colour-scale";
-import type { GridContent } from "./grid/grid";
 import type { GridView } from "./messages";
+import { onView, standing } from "./navigation";
 import { comparedBy, differenceOf, hiddenSheet, sheetOf, unpatched } from "./sheets";
-import { onView, standing } from "./standing";
 import type { LabState } from "./state";
-import { comparable, visitedCells } from "./tree";
-import type { Comparing, UiState } from "./ui";
+import type { Comparing, UiState } from "./view-state";
+import { comparable, visitedCells } from "./view-tree";
 import { pairText } from "./wording";
 
 export interface PaneContent {

@@ -1,12 +1,12 @@
 /** The panel answers about the cell that was clicked: every pair of cells, every step, with a kernel and without. */
 import { describe, expect, it } from "vitest";
-import { defaultStep, questionOf, stepsAt } from "../src/cells";
-import { chosenIn, createPaneContent } from "../src/content";
-import type { Question, Step } from "../src/protocol";
-import { shown, standing } from "../src/standing";
-import { crumbsHere, trail } from "../src/trail";
-import { initialUi } from "../src/ui";
-import { stop } from "./fixtures";
+import { crumbsHere, trail } from "../../src/lab/breadcrumb";
+import { defaultStep, questionOf, stepsAt } from "../../src/lab/cells";
+import type { Question, Step } from "../../src/lab/message-schema";
+import { shown, standing } from "../../src/lab/navigation";
+import { chosenIn, createPaneContent } from "../../src/lab/pane-content";
+import { initialUi } from "../../src/lab/view-state";
+import { stop } from "../fixtures";
 import { gridOn, Kernel, LAYERS, Page, settle, TOKENS } from "./kernel";
 
 const cells = Array.from({ length: LAYERS * TOKENS }, (_, index) => index);

@@ -15,7 +15,7 @@ import {
   string,
   tuple,
   variant,
-} from "./transport/schema";
+} from "../transport/schema";
 
 // ---- page to kernel
 

@@ -1,11 +1,11 @@
 /** What a user can do, in the words of the protocol.  Without a kernel, what has been computed is all there is to go to. */
 import { cellOf, questionOf } from "./cells";
+import type { Patch, Prompts, Question, Setting, Step } from "./message-schema";
 import type { View } from "./messages";
-import type { Patch, Prompts, Question, Setting, Step } from "./protocol";
-import { shown, standing, wayOver } from "./standing";
+import { shown, standing, wayOver } from "./navigation";
 import type { LabState } from "./state";
-import { answered, isWhole, mainGridOf, settingOf } from "./tree";
-import { beyond, sameWay, taken, toCell, type Way } from "./way";
+import { answered, isWhole, mainGridOf, settingOf } from "./view-tree";
+import { beyond, sameWay, taken, toCell, type Way } from "./ways";
 
 export interface Actions {
   set(changes: Partial<Setting>): void;

@@ -1,10 +1,10 @@
 /** Sentences about the state of things.  Pure: no DOM. */
+import { compact, duration } from "../text/format";
+import { shorten } from "../text/tokens";
+import type { Ahead, Check, Lab } from "./message-schema";
 import type { GridView, View } from "./messages";
-import type { Ahead, Check, Lab } from "./protocol";
-import { shown } from "./standing";
+import { shown } from "./navigation";
 import type { LabState } from "./state";
-import { compact, duration } from "./text/format";
-import { shorten } from "./text/tokens";
 
 export type Place = "main" | "detail";
 

@@ -1,17 +1,18 @@
 /** The way down: at each view the cell that was chosen, and what can be asked there.  Pure. */
+
+import { compact } from "../text/format";
+import { canonical } from "../transport/canonical";
 import { asksKernel, knownAnswer } from "./actions";
 import { cellOf, questionOf, stepsAt } from "./cells";
-import { chosenIn, isHidden } from "./content";
+import type { CellRef, Question, Step } from "./message-schema";
 import type { View } from "./messages";
-import type { CellRef, Question, Step } from "./protocol";
+import { standing, viewsOn } from "./navigation";
+import { chosenIn, isHidden } from "./pane-content";
 import { axisOf, shortPlace } from "./sheets";
-import { standing, viewsOn } from "./standing";
 import type { LabState } from "./state";
-import { compact } from "./text/format";
-import { canonical } from "./transport/canonical";
-import type { Views } from "./tree";
-import type { UiState } from "./ui";
-import type { Way } from "./way";
+import type { UiState } from "./view-state";
+import type { Views } from "./view-tree";
+import type { Way } from "./ways";
 import { asking } from "./wording";
 
 export interface TrailStep {

@@ -1,13 +1,13 @@
 /** The anywidget module: one connection and one store for each widget, any number of views of it. */
 import type { Initialize, Render } from "@anywidget/types";
+import { type Connection, labTalk } from "../transport/connection";
+import { connect } from "../transport/host";
+import { Views } from "../transport/presence";
+import { Store } from "../transport/store";
+import { mountApp } from "../view/app";
 import { makeActions } from "./actions";
-import { hidePicture } from "./picture";
 import { initialState, type LabState } from "./state";
-import { type Connection, labTalk } from "./transport/connection";
-import { connect } from "./transport/host";
-import { Views } from "./transport/presence";
-import { Store } from "./transport/store";
-import { mountApp } from "./view/app";
+import { hidePicture } from "./static-image";
 
 // A function, because hosts may share the module between widgets: nothing may live at module level.
 export default function patchLab() {

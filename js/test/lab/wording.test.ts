@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { asked, type LabState } from "../src/state";
-import { patchText } from "../src/view/selection";
-import { asking, busy, progressText, spokenProgress } from "../src/wording";
-import { mainGrid, stateAfter } from "./fixtures";
+import { asked, type LabState } from "../../src/lab/state";
+import { asking, busy, progressText, spokenProgress } from "../../src/lab/wording";
+import { patchText } from "../../src/view/selection";
+import { mainGrid, stateAfter } from "../fixtures";
 
 const withMain = (changes: object): LabState => {
   const state = stateAfter("hello");

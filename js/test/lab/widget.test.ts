@@ -1,8 +1,8 @@
 /** The whole front end on a page without pixels: what it sends, what it shows, and that it goes away. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import patchLab from "../src/index";
-import type { FromPage } from "../src/protocol";
-import { fromPage, stop, stored, wire } from "./fixtures";
+import patchLab from "../../src/lab/index";
+import type { FromPage } from "../../src/lab/message-schema";
+import { fromPage, stop, stored, wire } from "../fixtures";
 
 type Listener = (content: unknown, buffers: DataView[]) => void;
 // biome-ignore lint/suspicious/noExplicitAny: a message of the fixture, to be changed anywhere

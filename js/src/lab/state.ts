@@ -1,8 +1,8 @@
 /** What the page knows of the lab, and how each message changes it.  Pure functions: no DOM, no transport. */
+import type { Ahead, Baselines, FieldProblem, Lab, Pair, Patch, Preview, Question, Selection } from "./message-schema";
 import type { Cells, FromKernel, GridCells, GridView, View } from "./messages";
-import type { Ahead, Baselines, FieldProblem, Lab, Pair, Patch, Preview, Question, Selection } from "./protocol";
-import { land, leave, type Move, shown } from "./standing";
-import type { Views } from "./tree";
+import { land, leave, type Move, shown } from "./navigation";
+import type { Views } from "./view-tree";
 
 /** Something that went wrong: a sentence, and what to do about it. */
 export type Problem = { message: string; hint: string };

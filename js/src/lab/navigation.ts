@@ -1,8 +1,8 @@
 /** Where one stands, what is on view there, and how a page moves before the kernel has heard of it.  Pure. */
 import type { AttentionView, FromKernel, GridView, View } from "./messages";
 import type { LabState, OpenRequest } from "./state";
-import type { Views } from "./tree";
-import { beyond, sameWay, type Way } from "./way";
+import type { Views } from "./view-tree";
+import { beyond, sameWay, type Way } from "./ways";
 
 /** A move of this page that the kernel has not confirmed yet. */
 export interface Move {

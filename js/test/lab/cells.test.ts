@@ -1,15 +1,15 @@
 import { describe, expect, it } from "vitest";
-import { makeActions } from "../src/actions";
-import { defaultStep, indexOfPatch, patchOf, questionOf, selectedIn, stepsAt } from "../src/cells";
-import type { GridView } from "../src/messages";
-import type { Question } from "../src/protocol";
-import { standing } from "../src/standing";
-import { initialState, type LabState } from "../src/state";
-import { crumbs, crumbsHere, trail } from "../src/trail";
-import { canonical } from "../src/transport/canonical";
-import { answered, comparable, mainGridOf, visitedCells } from "../src/tree";
-import { initialUi } from "../src/ui";
-import { fromPage, mainGrid, opened, standingAt, stateAfter, stop, viewOf } from "./fixtures";
+import { makeActions } from "../../src/lab/actions";
+import { crumbs, crumbsHere, trail } from "../../src/lab/breadcrumb";
+import { defaultStep, indexOfPatch, patchOf, questionOf, selectedIn, stepsAt } from "../../src/lab/cells";
+import type { Question } from "../../src/lab/message-schema";
+import type { GridView } from "../../src/lab/messages";
+import { standing } from "../../src/lab/navigation";
+import { initialState, type LabState } from "../../src/lab/state";
+import { initialUi } from "../../src/lab/view-state";
+import { answered, comparable, mainGridOf, visitedCells } from "../../src/lab/view-tree";
+import { canonical } from "../../src/transport/canonical";
+import { fromPage, mainGrid, opened, standingAt, stateAfter, stop, viewOf } from "../fixtures";
 
 const heads = opened("progress_open") as GridView;
 const parts = opened("result_parts") as GridView;

@@ -1,14 +1,14 @@
 /** Whatever is done on two pages, in whatever order messages arrive: what holds of the panel at any time. */
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { defaultStep, questionOf, stepsAt, valueOn } from "../src/cells";
-import { chosenIn } from "../src/content";
-import type { View } from "../src/messages";
-import { onView, shown, standing, viewsOn } from "../src/standing";
-import { trail } from "../src/trail";
-import { canonical } from "../src/transport/canonical";
-import { initialUi } from "../src/ui";
-import type { Way } from "../src/way";
+import { trail } from "../../src/lab/breadcrumb";
+import { defaultStep, questionOf, stepsAt, valueOn } from "../../src/lab/cells";
+import type { View } from "../../src/lab/messages";
+import { onView, shown, standing, viewsOn } from "../../src/lab/navigation";
+import { chosenIn } from "../../src/lab/pane-content";
+import { initialUi } from "../../src/lab/view-state";
+import type { Way } from "../../src/lab/ways";
+import { canonical } from "../../src/transport/canonical";
 import { Kernel, Page, settle } from "./kernel";
 
 interface World {

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { parseMessage } from "../src/messages";
-import { ProtocolError } from "../src/transport/errors";
-import { readStored } from "../src/transport/saved-state";
-import { array, count, nullable, object, oneOf, optional, string, tuple, variant } from "../src/transport/schema";
-import { fromKernel, opened, parsed, stored, wire } from "./fixtures";
+import { parseMessage } from "../../src/lab/messages";
+import { ProtocolError } from "../../src/transport/errors";
+import { readStored } from "../../src/transport/saved-state";
+import { array, count, nullable, object, oneOf, optional, string, tuple, variant } from "../../src/transport/schema";
+import { fromKernel, opened, parsed, stored, wire } from "../fixtures";
 
 describe("messages of the kernel", () => {
   it.each(Object.keys(fromKernel))("%s is read", (name) => {

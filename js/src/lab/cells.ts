@@ -1,6 +1,6 @@
 /** A grid's cells: the steps that lead on from one, and the patch that one stands for. */
+import type { Patch, Question, Step, WireAxis } from "./message-schema";
 import type { GridView, View } from "./messages";
-import type { Patch, Question, Step, WireAxis } from "./protocol";
 
 /** The value of an axis at an index: a number, or a name. */
 export function valueOn({ values }: WireAxis, index: number): string | number {

@@ -1,6 +1,6 @@
 /** Where one stands: the way from a main grid down, with the cell chosen in each view on it.  Pure; the kernel does the same.
  *  Views are answers, and one answer may serve many cells, so the cell that was clicked is told apart from the view. */
-import type { CellRef } from "./protocol";
+import type { CellRef } from "./message-schema";
 
 export type Way = CellRef[];
 export type Ways = Way[];

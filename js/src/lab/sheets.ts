@@ -1,10 +1,10 @@
 /** Grids as sheets to be drawn: as they are, as the difference of two, and with their values hidden. */
+import { type Axis, codeOf, isTokens, type Kind, kindAt, type Sheet } from "../grid/sheet";
+import { compact, fixed, signed } from "../text/format";
+import { visible } from "../text/tokens";
 import { cellOf } from "./cells";
-import { type Axis, codeOf, isTokens, type Kind, kindAt, type Sheet } from "./grid/sheet";
+import type { WireAxis } from "./message-schema";
 import type { AttentionView, GridView } from "./messages";
-import type { WireAxis } from "./protocol";
-import { compact, fixed, signed } from "./text/format";
-import { visible } from "./text/tokens";
 
 /** The recovery of the run that was patched, before it is. */
 export function unpatched(direction: string): number {

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { toCsv } from "../src/export/csv";
-import { toSvg } from "../src/export/svg";
-import { darkStops, makeScale } from "../src/grid/colour-scale";
-import type { GridView } from "../src/messages";
-import { sheetOf } from "../src/sheets";
-import { mainGrid, opened } from "./fixtures";
+import { toCsv } from "../../src/export/csv";
+import { toSvg } from "../../src/export/svg";
+import { darkStops, makeScale } from "../../src/grid/colour-scale";
+import type { GridView } from "../../src/lab/messages";
+import { sheetOf } from "../../src/lab/sheets";
+import { mainGrid, opened } from "../fixtures";
 
 describe("CSV", () => {
   const csv = toCsv({

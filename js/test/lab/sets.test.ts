@@ -1,12 +1,12 @@
 /** Several pairs: the mean, its outline, and the menu that leads to each pair. */
 import { describe, expect, it } from "vitest";
-import { downwards, upwards } from "../src/grid/order";
-import { sides } from "../src/grid/outline";
-import type { GridView } from "../src/messages";
-import { differenceOf, hiddenSheet, sheetOf } from "../src/sheets";
-import { received } from "../src/state";
-import { pairText } from "../src/wording";
-import { opened, parsed, stateAfter } from "./fixtures";
+import { downwards, upwards } from "../../src/grid/order";
+import { sides } from "../../src/grid/outline";
+import type { GridView } from "../../src/lab/messages";
+import { differenceOf, hiddenSheet, sheetOf } from "../../src/lab/sheets";
+import { received } from "../../src/lab/state";
+import { pairText } from "../../src/lab/wording";
+import { opened, parsed, stateAfter } from "../fixtures";
 
 const mean = () => opened("result_mean") as GridView;
 const seen = { cols: [0, 2], lines: [0, 2] } as const;

@@ -1,7 +1,7 @@
 /** What measuring the prompts that are being typed would take: cells, and time as far as the pace has been seen. */
-import { isTokens } from "./grid/sheet";
+import { isTokens } from "../grid/sheet";
 import type { GridView } from "./messages";
-import { shown } from "./standing";
+import { shown } from "./navigation";
 import type { LabState } from "./state";
 
 /** Seconds for a cell of one site in prompts of so many tokens. */

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { countKinds, isList, kindAt } from "../src/grid/sheet";
-import type { AttentionView, GridView } from "../src/messages";
-import { comparedBy, differenceOf, hiddenSheet, kindOf, patternOf, sheetOf } from "../src/sheets";
-import { judge } from "../src/teach";
-import { mainGrid, opened } from "./fixtures";
+import { countKinds, isList, kindAt } from "../../src/grid/sheet";
+import type { AttentionView, GridView } from "../../src/lab/messages";
+import { judge } from "../../src/lab/prediction";
+import { comparedBy, differenceOf, hiddenSheet, kindOf, patternOf, sheetOf } from "../../src/lab/sheets";
+import { mainGrid, opened } from "../fixtures";
 
 const grid = (recovery: number[], state: number[], more: Partial<GridView> = {}) =>
   mainGrid({
