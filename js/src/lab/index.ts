@@ -4,10 +4,10 @@ import { type Connection, labTalk } from "../transport/connection";
 import { connect } from "../transport/host";
 import { Views } from "../transport/presence";
 import { Store } from "../transport/store";
-import { mountApp } from "../view/app";
 import { makeActions } from "./actions";
 import { initialState, type LabState } from "./state";
 import { hidePicture } from "./static-image";
+import { mountApp } from "./view/app";
 
 // A function, because hosts may share the module between widgets: nothing may live at module level.
 export default function patchLab() {

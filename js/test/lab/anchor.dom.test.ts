@@ -1,6 +1,6 @@
 /** The panel on a page without pixels, by keys and by clicks: breadcrumb, cursors, steps and history are those of the cell. */
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { mountApp } from "../../src/view/app";
+import { mountApp } from "../../src/lab/view/app";
 import { stop } from "../fixtures";
 import { Kernel, LAYERS, Page, settle } from "./kernel";
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { asked, type LabState } from "../../src/lab/state";
+import { patchText } from "../../src/lab/view/selection";
 import { asking, busy, progressText, spokenProgress } from "../../src/lab/wording";
-import { patchText } from "../../src/view/selection";
 import { mainGrid, stateAfter } from "../fixtures";
 
 const withMain = (changes: object): LabState => {

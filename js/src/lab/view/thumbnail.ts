@@ -1,8 +1,8 @@
 /** A view at the size of a word. */
-import { autoLimit, colourOf } from "../grid/colour-scale";
-import type { Theme } from "../grid/theme";
-import type { View } from "../lab/messages";
-import { unpatched } from "../lab/sheets";
+import { autoLimit, colourOf } from "../../grid/colour-scale";
+import type { Theme } from "../../grid/theme";
+import type { View } from "../messages";
+import { unpatched } from "../sheets";
 
 export function paintThumbnail(canvas: HTMLCanvasElement, view: View, { scale, line }: Theme): void {
   const context = canvas.getContext("2d");

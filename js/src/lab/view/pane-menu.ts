@@ -1,18 +1,18 @@
 /** What can be done with a grid: copy its code, save it, ask it again under another setting. */
-import { h, toggle } from "../dom/dom";
-import { type Command, createMenu } from "../dom/menu";
-import { toCsv } from "../export/csv";
-import { copyText, savePng, saveText } from "../export/save";
-import { toSvg } from "../export/svg";
-import { KINDS } from "../grid/sheet";
-import type { Setting } from "../lab/message-schema";
-import type { GridView } from "../lab/messages";
-import type { PaneContent } from "../lab/pane-content";
-import { metricLabel } from "../lab/pane-content";
-import { axisOf } from "../lab/sheets";
-import type { LabState } from "../lab/state";
-import { pairText, settingText } from "../lab/wording";
-import type { Deps } from "./deps";
+import { h, toggle } from "../../dom/dom";
+import { type Command, createMenu } from "../../dom/menu";
+import { toCsv } from "../../export/csv";
+import { copyText, savePng, saveText } from "../../export/save";
+import { toSvg } from "../../export/svg";
+import { KINDS } from "../../grid/sheet";
+import type { Setting } from "../message-schema";
+import type { GridView } from "../messages";
+import type { PaneContent } from "../pane-content";
+import { metricLabel } from "../pane-content";
+import { axisOf } from "../sheets";
+import type { LabState } from "../state";
+import { pairText, settingText } from "../wording";
+import type { Deps } from "./context";
 
 export function createPaneMenu(prefix: string, deps: Deps, signal: AbortSignal) {
   let state: LabState | null = null;

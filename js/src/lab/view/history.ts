@@ -1,16 +1,16 @@
 /** All steps so far as a tree: each is shown again by a click, without computing. */
-import { h, hear, toggle } from "../dom/dom";
-import { keepInSight } from "../dom/reveal";
-import type { Theme } from "../grid/theme";
-import type { Actions } from "../lab/actions";
-import { crumbs } from "../lab/breadcrumb";
-import type { View } from "../lab/messages";
-import { standing, viewsOn } from "../lab/navigation";
-import { isHidden } from "../lab/pane-content";
-import type { LabState } from "../lab/state";
-import type { UiState } from "../lab/view-state";
-import { samePlace, taken, type Way } from "../lab/ways";
-import { pairText, settingText } from "../lab/wording";
+import { h, hear, toggle } from "../../dom/dom";
+import { keepInSight } from "../../dom/reveal";
+import type { Theme } from "../../grid/theme";
+import type { Actions } from "../actions";
+import { crumbs } from "../breadcrumb";
+import type { View } from "../messages";
+import { standing, viewsOn } from "../navigation";
+import { isHidden } from "../pane-content";
+import type { LabState } from "../state";
+import type { UiState } from "../view-state";
+import { samePlace, taken, type Way } from "../ways";
+import { pairText, settingText } from "../wording";
 import { paintThumbnail } from "./thumbnail";
 
 type Node = { way: Way; view: View; here: boolean; text: string };

@@ -1,9 +1,9 @@
 /** Where a head looks from one position: two thin bars for each token, clean and corrupted. */
-import { h, setText, toggle } from "../dom/dom";
-import type { Columns } from "../lab/message-schema";
-import type { AttentionView } from "../lab/messages";
-import { fixed } from "../text/format";
-import { visible } from "../text/tokens";
+import { h, setText, toggle } from "../../dom/dom";
+import { fixed } from "../../text/format";
+import { visible } from "../../text/tokens";
+import type { Columns } from "../message-schema";
+import type { AttentionView } from "../messages";
 
 export function createAttention() {
   const heading = h("h4", "pw-heading");

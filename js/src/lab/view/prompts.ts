@@ -1,12 +1,12 @@
 /** Both prompts as aligned tokens with the runs' baselines at their right; a click edits them in place. */
-import { h, hear, memo, setText, toggle } from "../dom/dom";
-import { keepInSight } from "../dom/reveal";
-import type { Actions } from "../lab/actions";
-import { createCost } from "../lab/cost";
-import type { Baselines, Pair } from "../lab/message-schema";
-import type { LabState } from "../lab/state";
-import { signed } from "../text/format";
-import { visible } from "../text/tokens";
+import { h, hear, memo, setText, toggle } from "../../dom/dom";
+import { keepInSight } from "../../dom/reveal";
+import { signed } from "../../text/format";
+import { visible } from "../../text/tokens";
+import type { Actions } from "../actions";
+import { createCost } from "../cost";
+import type { Baselines, Pair } from "../message-schema";
+import type { LabState } from "../state";
 import { createPromptEditor, type FieldName } from "./prompt-editor";
 import { createTopTokens } from "./top-tokens";
 

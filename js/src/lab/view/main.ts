@@ -1,10 +1,10 @@
 /** The main grid with its heading. */
-import { h, setText } from "../dom/dom";
-import type { By } from "../grid/input";
-import { defaultStep } from "../lab/cells";
-import { shown } from "../lab/navigation";
-import type { LabState } from "../lab/state";
-import type { Deps } from "./deps";
+import { h, setText } from "../../dom/dom";
+import type { By } from "../../grid/input";
+import { defaultStep } from "../cells";
+import { shown } from "../navigation";
+import type { LabState } from "../state";
+import type { Deps } from "./context";
 import { createPane } from "./pane";
 
 /** `opened` hears of a cell that was opened, `leave` of Escape: false where there is nothing to leave. */

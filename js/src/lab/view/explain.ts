@@ -1,5 +1,5 @@
 /** One paragraph on what is measured and how to read it; it can be folded away. */
-import { h, hear, setText, toggle } from "../dom/dom";
+import { h, hear, setText, toggle } from "../../dom/dom";
 
 export function createExplain(name: string, fold: (folded: boolean) => void, signal: AbortSignal) {
   const text = h("p");

@@ -1,10 +1,10 @@
 /** Several cells at once: what they do together, and how that compares with each alone. */
-import { h, hear, memo, toggle } from "../dom/dom";
-import type { Actions } from "../lab/actions";
-import type { Outcome, Patch, Selection } from "../lab/message-schema";
-import type { LabState } from "../lab/state";
-import { signed } from "../text/format";
-import { visible } from "../text/tokens";
+import { h, hear, memo, toggle } from "../../dom/dom";
+import { signed } from "../../text/format";
+import { visible } from "../../text/tokens";
+import type { Actions } from "../actions";
+import type { Outcome, Patch, Selection } from "../message-schema";
+import type { LabState } from "../state";
 
 /** So many patches are told one by one. */
 const MOST = 6;

@@ -1,8 +1,8 @@
 /** What colours and signs mean, and from which effect on the end colours are used. */
-import { h, hear, setText, toggle } from "../dom/dom";
-import { LIMITS } from "../grid/colour-scale";
-import { countKinds, type Kind, type Sheet } from "../grid/sheet";
-import { brief } from "../text/format";
+import { h, hear, setText, toggle } from "../../dom/dom";
+import { LIMITS } from "../../grid/colour-scale";
+import { countKinds, type Kind, type Sheet } from "../../grid/sheet";
+import { brief } from "../../text/format";
 
 export interface LegendActions {
   /** Null: as the data have it. */

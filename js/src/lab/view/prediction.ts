@@ -1,11 +1,11 @@
 /** Predict first: asks for a cell, and tells how the prediction compares. */
-import { h, hear, setText, toggle } from "../dom/dom";
-import { cellOf } from "../lab/cells";
-import type { PaneContent } from "../lab/pane-content";
-import { judge } from "../lab/prediction";
-import { shortPlace } from "../lab/sheets";
-import type { LabState } from "../lab/state";
-import type { UiState } from "../lab/view-state";
+import { h, hear, setText, toggle } from "../../dom/dom";
+import { cellOf } from "../cells";
+import type { PaneContent } from "../pane-content";
+import { judge } from "../prediction";
+import { shortPlace } from "../sheets";
+import type { LabState } from "../state";
+import type { UiState } from "../view-state";
 
 export function createPrediction(signal: AbortSignal, again: () => void) {
   const text = h("span", { role: "status" });

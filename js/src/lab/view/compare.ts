@@ -1,14 +1,14 @@
 /** Pin a grid, and see another beside it: itself, the pinned one, or the difference of both. */
-import { h, hear, setText, toggle } from "../dom/dom";
-import { createSegments } from "../dom/segments";
-import { isList } from "../grid/sheet";
-import type { Actions } from "../lab/actions";
-import type { GridView } from "../lab/messages";
-import type { PaneContent } from "../lab/pane-content";
-import type { LabState } from "../lab/state";
-import type { Comparing, UiState } from "../lab/view-state";
-import { settingText } from "../lab/wording";
-import type { Store } from "../transport/store";
+import { h, hear, setText, toggle } from "../../dom/dom";
+import { createSegments } from "../../dom/segments";
+import { isList } from "../../grid/sheet";
+import type { Store } from "../../transport/store";
+import type { Actions } from "../actions";
+import type { GridView } from "../messages";
+import type { PaneContent } from "../pane-content";
+import type { LabState } from "../state";
+import type { Comparing, UiState } from "../view-state";
+import { settingText } from "../wording";
 
 export function createCompare(prefix: string, actions: Pick<Actions, "pin">, ui: Store<UiState>, signal: AbortSignal) {
   const pin = h("button", { class: "pw-quiet", pw: `${prefix}pin` });

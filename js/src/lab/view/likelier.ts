@@ -1,7 +1,7 @@
 /** Says that the model hardly expects the answer that was typed, as when it is left from other prompts, and offers what it expects. */
-import { h, hear, setText, toggle } from "../dom/dom";
-import type { Preview } from "../lab/message-schema";
-import { visible } from "../text/tokens";
+import { h, hear, setText, toggle } from "../../dom/dom";
+import { visible } from "../../text/tokens";
+import type { Preview } from "../message-schema";
 
 type Role = "answer" | "distractor";
 const roles = ["answer", "distractor"] as const;

@@ -1,6 +1,6 @@
 /** The numbers of the cell under the pointer, or of the cell that the keys have reached. */
-import { h } from "../dom/dom";
-import type { Hover } from "../grid/grid";
+import { h } from "../../dom/dom";
+import type { Hover } from "../../grid/grid";
 
 const OFFSET = 14;
 

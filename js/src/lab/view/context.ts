@@ -1,9 +1,9 @@
 /** What the parts of the panel are given. */
-import type { Hover } from "../grid/grid";
-import type { Theme } from "../grid/theme";
-import type { Actions } from "../lab/actions";
-import type { UiState } from "../lab/view-state";
-import type { Store } from "../transport/store";
+import type { Hover } from "../../grid/grid";
+import type { Theme } from "../../grid/theme";
+import type { Store } from "../../transport/store";
+import type { Actions } from "../actions";
+import type { UiState } from "../view-state";
 
 export interface Deps {
   actions: Actions;

@@ -1,12 +1,12 @@
 /** What is measured, how far it is, and the buttons that begin and stop it. */
-import { h, hear, setText, toggle } from "../dom/dom";
-import { createQueue } from "../dom/queue";
-import { createSelect, type SelectItem } from "../dom/select";
-import type { Actions } from "../lab/actions";
-import type { GridView } from "../lab/messages";
-import { shown } from "../lab/navigation";
-import type { LabState } from "../lab/state";
-import { busy, isRecording, progressText } from "../lab/wording";
+import { h, hear, setText, toggle } from "../../dom/dom";
+import { createQueue } from "../../dom/queue";
+import { createSelect, type SelectItem } from "../../dom/select";
+import type { Actions } from "../actions";
+import type { GridView } from "../messages";
+import { shown } from "../navigation";
+import type { LabState } from "../state";
+import { busy, isRecording, progressText } from "../wording";
 
 export function createToolbar(
   actions: Pick<Actions, "set" | "sweep" | "cancel" | "teach" | "stopOther">,

@@ -1,8 +1,8 @@
 /** Progress said aloud, politely: at once when something starts or ends, in between only every few seconds. */
-import { h } from "../dom/dom";
-import { shown } from "../lab/navigation";
-import type { LabState } from "../lab/state";
-import { spokenProgress } from "../lab/wording";
+import { h } from "../../dom/dom";
+import { shown } from "../navigation";
+import type { LabState } from "../state";
+import { spokenProgress } from "../wording";
 
 const PAUSE_MS = 4000;
 

@@ -1,6 +1,6 @@
 /** Both prompts, the answer and the distractor, as they are typed. */
-import { h, hear, setText } from "../dom/dom";
-import type { Baselines, FieldProblem, Lab, Preview, Prompts } from "../lab/message-schema";
+import { h, hear, setText } from "../../dom/dom";
+import type { Baselines, FieldProblem, Lab, Preview, Prompts } from "../message-schema";
 import { createLikelier } from "./likelier";
 import { createTokenField } from "./token-field";
 import { createTopTokens, type TopChoice } from "./top-tokens";

@@ -1,7 +1,7 @@
 /** A text field in which tokens are seen while one types: a transparent text area over the same text cut into tokens. */
-import { h, hear } from "../dom/dom";
-import { cut } from "../lab/prompt-text";
-import { visible } from "../text/tokens";
+import { h, hear } from "../../dom/dom";
+import { visible } from "../../text/tokens";
+import { cut } from "../prompt-text";
 
 export interface TokenField {
   element: HTMLElement;

@@ -1,16 +1,16 @@
 /** A grid with all that belongs to it: comparison, prediction, legend, checks, explanation, and what to do with it. */
-import { toggle } from "../dom/dom";
-import { createProblem } from "../dom/problem";
-import { Grid } from "../grid/grid";
-import type { By, SelectionChange } from "../grid/input";
-import { indexOfPatch, patchOf } from "../lab/cells";
-import type { Patch } from "../lab/message-schema";
-import type { GridView } from "../lab/messages";
-import { createPaneContent, limitKey, type PaneContent, pinnedFor } from "../lab/pane-content";
-import type { LabState, Problem } from "../lab/state";
+import { toggle } from "../../dom/dom";
+import { createProblem } from "../../dom/problem";
+import { Grid } from "../../grid/grid";
+import type { By, SelectionChange } from "../../grid/input";
+import { indexOfPatch, patchOf } from "../cells";
+import type { Patch } from "../message-schema";
+import type { GridView } from "../messages";
+import { createPaneContent, limitKey, type PaneContent, pinnedFor } from "../pane-content";
+import type { LabState, Problem } from "../state";
 import { createChecks } from "./checks";
 import { createCompare } from "./compare";
-import type { Deps } from "./deps";
+import type { Deps } from "./context";
 import { createExplain } from "./explain";
 import { createLegend } from "./legend";
 import { createPaneMenu } from "./pane-menu";

@@ -1,11 +1,11 @@
 /** The whole pattern of a head: each token's attention to each, in one of the runs. */
-import { h, toggle } from "../dom/dom";
-import { remember } from "../dom/memo";
-import { createSegments } from "../dom/segments";
-import { Grid } from "../grid/grid";
-import type { AttentionView } from "../lab/messages";
-import { patternOf } from "../lab/sheets";
-import type { Deps } from "./deps";
+import { h, toggle } from "../../dom/dom";
+import { remember } from "../../dom/memo";
+import { createSegments } from "../../dom/segments";
+import { Grid } from "../../grid/grid";
+import type { AttentionView } from "../messages";
+import { patternOf } from "../sheets";
+import type { Deps } from "./context";
 
 type Run = "clean" | "corrupted";
 

@@ -1,8 +1,8 @@
 /** The likeliest next tokens of both runs; while prompts are edited, each is a button. */
-import { h, hear, memo } from "../dom/dom";
-import type { Baselines, Choice, Preview } from "../lab/message-schema";
-import { percent } from "../text/format";
-import { visible } from "../text/tokens";
+import { h, hear, memo } from "../../dom/dom";
+import { percent } from "../../text/format";
+import { visible } from "../../text/tokens";
+import type { Baselines, Choice, Preview } from "../message-schema";
 
 export type Run = "clean" | "corrupted";
 export type TopChoice = { text: string; probability: number; id: number | null };

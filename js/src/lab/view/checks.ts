@@ -1,8 +1,8 @@
 /** What was checked about a measurement: a quiet line when all is well, a banner for what is not. */
-import { h, memo } from "../dom/dom";
-import type { Check } from "../lab/message-schema";
-import { checkText } from "../lab/wording";
-import { compact } from "../text/format";
+import { h, memo } from "../../dom/dom";
+import { compact } from "../../text/format";
+import type { Check } from "../message-schema";
+import { checkText } from "../wording";
 
 export function createChecks(name: string) {
   const line = h("div", { class: "pw-checks", pw: name });

@@ -1,9 +1,9 @@
 /** What can be asked at each chosen cell on the way down: the next finer questions, as buttons. */
-import { h, hear } from "../dom/dom";
-import type { Actions } from "../lab/actions";
-import { type TrailLine, trail } from "../lab/breadcrumb";
-import type { LabState } from "../lab/state";
-import type { UiState } from "../lab/view-state";
+import { h, hear } from "../../dom/dom";
+import type { Actions } from "../actions";
+import { type TrailLine, trail } from "../breadcrumb";
+import type { LabState } from "../state";
+import type { UiState } from "../view-state";
 
 export function createSteps(actions: Pick<Actions, "take">, signal: AbortSignal) {
   const element = h("div", { class: "pw-steps", pw: "steps", role: "group", label: "look closer" });

@@ -1,18 +1,18 @@
 /** What lies behind a cell of the main grid: the finest grid on the way, and beside it what can be asked next. */
-import { h, hear, memo, setText, toggle } from "../dom/dom";
-import { crumbsHere } from "../lab/breadcrumb";
-import { defaultStep } from "../lab/cells";
-import type { GridView } from "../lab/messages";
-import { onView, shown, standing, viewsOn } from "../lab/navigation";
-import { isHidden } from "../lab/pane-content";
-import type { LabState } from "../lab/state";
-import { asking, busy, progressText } from "../lab/wording";
+import { h, hear, memo, setText, toggle } from "../../dom/dom";
+import { crumbsHere } from "../breadcrumb";
+import { defaultStep } from "../cells";
+import type { GridView } from "../messages";
+import { onView, shown, standing, viewsOn } from "../navigation";
+import { isHidden } from "../pane-content";
+import type { LabState } from "../state";
+import { asking, busy, progressText } from "../wording";
 import { createAttention } from "./attention";
-import type { Deps } from "./deps";
+import type { Deps } from "./context";
+import { createSteps } from "./drilldown";
 import { createPane } from "./pane";
 import { createPattern } from "./pattern";
 import { createSelection } from "./selection";
-import { createSteps } from "./steps";
 import { createBar } from "./toolbar";
 
 /** `toMain` gives the focus to the main grid. */
