@@ -5,7 +5,7 @@ import { connect } from "../transport/host";
 import { Views } from "../transport/presence";
 import { Store } from "../transport/store";
 import { makeActions } from "./actions";
-import type { FromKernel } from "./protocol";
+import type { FromKernel } from "./messages";
 import { initialState, type SteerState, steerTalk } from "./state";
 import { mountPanel } from "./view/app";
 

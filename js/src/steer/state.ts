@@ -2,7 +2,7 @@
 import type { Ahead, Question } from "../lab/message-schema";
 import type { Problem } from "../lab/state";
 import type { Talk } from "../transport/connection";
-import { type FromKernel, type Ladder, type Panel, parseMessage, type Row, type Side, type Written } from "./protocol";
+import { type FromKernel, type Ladder, type Panel, parseMessage, type Row, type Side, type Written } from "./messages";
 
 export interface SteerState {
   link: "connecting" | "live" | "lost" | "stored";

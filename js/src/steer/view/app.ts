@@ -8,7 +8,7 @@ import { copyText } from "../../export/save";
 import { Store } from "../../transport/store";
 import type { Actions } from "../actions";
 import { asking, awaited, currentRow, isStopped, isWriting, type SteerState } from "../state";
-import { initialUi, shownStrength, type Ui } from "../ui";
+import { initialUi, shownStrength, type Ui } from "../view-state";
 import { createCurve } from "./curve";
 import { createMake } from "./make";
 import { createNextTokens } from "./next-tokens";

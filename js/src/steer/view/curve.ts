@@ -3,8 +3,8 @@ import { h } from "../../dom/dom";
 import { remember } from "../../dom/memo";
 import { compact, percent } from "../../text/format";
 import { visible } from "../../text/tokens";
-import type { Ladder } from "../protocol";
-import { curveTokens, klAt, probabilityAt, roundUp } from "../scale";
+import type { Ladder } from "../messages";
+import { curveTokens, klAt, probabilityAt, roundUp } from "../strength";
 
 const SVG = "http://www.w3.org/2000/svg";
 const [LEFT, RIGHT, TOP, HEIGHT, GAP, KL_HEIGHT, BOTTOM] = [34, 8, 6, 108, 16, 48, 20];

@@ -3,8 +3,8 @@ import { h, setText } from "../../dom/dom";
 import { remember } from "../../dom/memo";
 import { percent } from "../../text/format";
 import { visible } from "../../text/tokens";
-import type { Ladder } from "../protocol";
-import { barsAt, highest } from "../scale";
+import type { Ladder } from "../messages";
+import { barsAt, highest } from "../strength";
 
 const BARS = 10;
 

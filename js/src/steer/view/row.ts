@@ -4,9 +4,9 @@ import { createField, readNumber } from "../../dom/field";
 import { createSelect } from "../../dom/select";
 import { compact } from "../../text/format";
 import type { Actions } from "../actions";
-import type { Panel, Row } from "../protocol";
-import { placeOf, STEPS, strengthAt } from "../scale";
-import { shownStrength, type Ui } from "../ui";
+import type { Panel, Row } from "../messages";
+import { placeOf, STEPS, strengthAt } from "../strength";
+import { shownStrength, type Ui } from "../view-state";
 
 const ALL_LAYERS = -1;
 const NUMBER = { inputmode: "decimal", size: "6" };

@@ -3,9 +3,9 @@ import { h, setText } from "../../dom/dom";
 import { remember } from "../../dom/memo";
 import { compact } from "../../text/format";
 import { changedTokens } from "../diff";
-import type { Ladder, Side, Written } from "../protocol";
-import { klAt } from "../scale";
+import type { Ladder, Side, Written } from "../messages";
 import { isFresh, type SteerState } from "../state";
+import { klAt } from "../strength";
 
 const none: readonly never[] = [];
 const STATUS = { writing: "writing…", done: "", stopped: "stopped", failed: "failed" };

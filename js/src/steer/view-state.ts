@@ -1,5 +1,5 @@
 /** How one view of a panel is looked at and handled.  Nothing of this concerns the kernel. */
-import type { Row } from "./protocol";
+import type { Row } from "./messages";
 
 export interface Ui {
   /** The slider that is being dragged, and the strength it is at. */

@@ -1,11 +1,12 @@
 /** The steering panel: its scale, ladders, marks, state; and the whole of it on a page without pixels. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import messages from "../../tests/protocol/steer_messages.json";
-import { readNumber } from "../src/dom/field";
-import type { FromPage } from "../src/lab/message-schema";
-import { changedTokens } from "../src/steer/diff";
-import steerLab from "../src/steer/index";
-import { type Ladder, parseMessage } from "../src/steer/protocol";
+import messages from "../../../tests/protocol/steer_messages.json";
+import { readNumber } from "../../src/dom/field";
+import type { FromPage } from "../../src/lab/message-schema";
+import { changedTokens } from "../../src/steer/diff";
+import steerLab from "../../src/steer/index";
+import { type Ladder, parseMessage } from "../../src/steer/messages";
+import { asked, awaited, currentRow, initialState, isFresh, received, type SteerState } from "../../src/steer/state";
 import {
   barsAt,
   curveTokens,
@@ -17,9 +18,8 @@ import {
   rungAt,
   STEPS,
   strengthAt,
-} from "../src/steer/scale";
-import { asked, awaited, currentRow, initialState, isFresh, received, type SteerState } from "../src/steer/state";
-import { dataView } from "./fixtures";
+} from "../../src/steer/strength";
+import { dataView } from "../fixtures";
 
 type Name = keyof typeof messages.from_kernel;
 // biome-ignore lint/suspicious/noExplicitAny: a message of the fixture, to be changed anywhere

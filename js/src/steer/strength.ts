@@ -1,5 +1,5 @@
 /** The strength slider's scale, and what a ladder says at any strength.  Pure. */
-import type { Ladder } from "./protocol";
+import type { Ladder } from "./messages";
 
 /** Steps of the slider from the middle to an end. */
 export const STEPS = 100;
