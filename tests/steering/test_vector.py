@@ -8,8 +8,8 @@ from torch import Tensor
 
 import patchwidget as pw
 from patchwidget import SteeringVector
+from patchwidget.models.weights_hash import weights_hash
 from patchwidget.steering.methods import METHODS
-from patchwidget.steering.provenance import weights_hash
 from tests.engine.test_device_map import scattered
 from tests.zoo import CLEAN, CORRUPTED, PAIR, tiny_model
 
