@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from patchwidget.errors import PatchError
-from patchwidget.experiments.results.result_files import replacing
+from patchwidget.whole_files import replacing
 
 FORMAT = "patchwidget.steering_vector"
 _ARCHITECTURE = "controlvector"

@@ -18,10 +18,11 @@ import numpy as np
 from torch import Tensor, nn
 
 from patchwidget.errors import PatchError
-from patchwidget.experiments.results.result_files import check_plain, plain, write_whole
+from patchwidget.experiments.results.result_files import plain
 from patchwidget.models.digest import model_digest
 from patchwidget.models.hooks import foreign_forward
 from patchwidget.runs.pair_runs import Runs
+from patchwidget.whole_files import check_plain, write_whole
 
 from .identity import described
 from .result_layout import Layout

@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 import patchwidget as pw
+from patchwidget import whole_files
 from patchwidget.experiments.results import result_files
 from patchwidget.experiments.results.result import EXACT, PatchResult
 from tests.zoo import CLEAN, CORRUPTED, telling_pair, tiny_experiment, tiny_model
@@ -77,7 +78,7 @@ def test_a_crash_in_the_middle_leaves_the_old_file(result, tmp_path, monkeypatch
     def crash(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(result_files.os, "fsync", crash)
+    monkeypatch.setattr(whole_files.os, "fsync", crash)
     with pytest.raises(pw.PatchError, match="can't be written: No space left"):
         tiny_experiment().sweep("z", positions="all").save(path)
     assert path.read_bytes() == before
