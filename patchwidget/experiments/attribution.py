@@ -43,9 +43,8 @@ from patchwidget.engine.gradients.backward import (
 from patchwidget.engine.gradients.capture import Place
 from patchwidget.engine.gradients.cell_estimates import CellEstimates
 from patchwidget.engine.recording import Recording
-from patchwidget.engine.unembed import read_logits
 from patchwidget.errors import MetricError, ModelError, PatchError
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import Runs, goes_by_block
 
 METHODS = ("atp", "atp*", "ig")
 
@@ -160,16 +159,6 @@ def _passes(
             root = None if share is None else _root_between(runs, pair, share)
             gradients, seeds = gradients_of_network(model, base.tokens, measure, places, root)
             yield seeds, gradients
-
-
-def goes_by_block(runs: Runs, pair: int) -> bool:
-    """Whether the metrics can be computed from the residual stream after the last block, as the packed executor does."""
-    model, measure, base = runs.model, runs.measures[pair], runs.recording(runs.base, pair=pair)
-    if not model.has_blocks or model.anatomy.tail is None:
-        return False
-    with torch.no_grad(), model.lock:
-        logits = read_logits(model, base.resid[-1][list(measure.positions)])
-    return float((logits - base.logits).abs().max()) <= runs.tolerance
 
 
 def _between(runs: Runs, pair: int, share: float) -> Recording:

@@ -332,3 +332,13 @@ class Runs:
                 find_tap(self.model, "z", 0)
                 return {"z"}
         return set()
+
+
+def goes_by_block(runs: Runs, pair: int) -> bool:
+    """Whether the metrics can be computed from the residual stream after the last block, as the packed executor does."""
+    model, measure, base = runs.model, runs.measures[pair], runs.recording(runs.base, pair=pair)
+    if not model.has_blocks or model.anatomy.tail is None:
+        return False
+    with torch.no_grad(), model.lock:
+        logits = read_logits(model, base.resid[-1][list(measure.positions)])
+    return float((logits - base.logits).abs().max()) <= runs.tolerance

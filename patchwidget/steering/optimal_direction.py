@@ -9,9 +9,8 @@ from patchwidget.engine.gradients.backward import gradients_by_block, metric_see
 from patchwidget.engine.recording import Recording
 from patchwidget.engine.sites import check_site, find_layer
 from patchwidget.errors import MetricError, ModelError, PatchError, SiteError
-from patchwidget.experiments.attribution import goes_by_block
 from patchwidget.given import Index, checked_index, plain
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import Runs, goes_by_block
 
 from .methods import residual_norms
 from .provenance import provenance_of
