@@ -1,18 +1,13 @@
-"""What the page is told about an experiment, beside its views; and about an error."""
+"""What the page is told about an experiment, beside its views."""
 
-import logging
 import re
 from typing import Any
 
-from patchwidget.errors import PatchError
-from patchwidget.widget.transport import protocol
 from patchwidget.widget.transport.protocol import Message
 
 from .experiment_pool import EVERY, Bench, Setting
 from .explanations import over_pairs
 from .menus import DIRECTIONS, describe_metrics
-
-logger = logging.getLogger("patchwidget")
 
 
 def describe_lab(bench: Bench, setting: Setting) -> Message:
@@ -106,16 +101,3 @@ def describe_baselines(baselines: Any) -> Message | None:
     if baselines is None:
         return None
     return {name: getattr(baselines, name) for name in ("clean", "corrupted", "clean_top", "corrupted_top")}
-
-
-def describe_error(error: BaseException, request: str | None, view: str | None = None) -> Message:
-    """An error as the page shows it; one that the user did not cause is logged with its traceback."""
-    if isinstance(error, PatchError):
-        return protocol.error(error.message, error.hint, request, view, getattr(error, "field", None))
-    logger.error("The widget met an error", exc_info=error)
-    return protocol.error(
-        f"Something went wrong inside the kernel: {type(error).__name__}: {error}".rstrip(": "),
-        "The traceback is in the log of 'patchwidget': logging.basicConfig() in a cell shows it.",
-        request,
-        view,
-    )

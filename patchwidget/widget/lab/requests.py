@@ -9,10 +9,10 @@ from typing import Any
 
 from patchwidget.widget.transport import protocol
 from patchwidget.widget.transport.asker import Asker
+from patchwidget.widget.transport.errors import describe_error
 from patchwidget.widget.transport.worker import Job, Worker
 
 from . import jobs
-from .descriptors import describe_error
 from .prompt_editor import TypedPair
 from .selection import Selection, as_cells
 from .session import Parent, Session

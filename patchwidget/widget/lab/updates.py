@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from patchwidget.widget.transport import protocol
+from patchwidget.widget.transport.errors import describe_error
 
 from .attention import AttentionView
-from .descriptors import describe_error
 from .experiment_pool import Setting
 from .selection import Selection
 from .state import Standing

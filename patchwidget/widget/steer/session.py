@@ -9,7 +9,7 @@ from typing import Any
 
 from patchwidget.steering.methods import METHODS
 from patchwidget.steering.steer import UNITS, Steer
-from patchwidget.widget.lab.descriptors import describe_error
+from patchwidget.widget.transport.errors import describe_error
 from patchwidget.widget.transport.protocol import Message
 
 from . import messages

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from threading import RLock
 from typing import Any
 
-from patchwidget.widget.lab.descriptors import describe_error
+from patchwidget.widget.transport.errors import describe_error
 from patchwidget.widget.transport.protocol import Message
 
 from . import messages

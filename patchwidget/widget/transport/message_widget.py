@@ -17,10 +17,10 @@ import traitlets
 
 from patchwidget.errors import PatchError
 from patchwidget.widget.hosts.jupyter import answer_where_asked, current_run
-from patchwidget.widget.lab.descriptors import describe_error
 
 from . import protocol
 from .asker import About, Asker
+from .errors import describe_error
 from .outputs import outputs
 from .publisher import Publisher
 from .worker import worker_of
