@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from patchwidget.errors import MetricError, PatchError, PromptError
+from patchwidget.errors import MetricError, PromptError
 from patchwidget.prompts.pair import PromptPair, tokenize_pair, tokenize_prompt
+from patchwidget.widget.transport.errors import FieldError
 from patchwidget.widget.transport.protocol import Message
 
 from .descriptors import describe_pair
@@ -22,14 +23,6 @@ Choice = tuple[str, float, int]
 """A token: its text, probability and id."""
 
 _RUNS = {"answer": "clean", "distractor": "corrupted"}
-
-
-class FieldError(PatchError):
-    """What is wrong with one of the fields of a pair: clean, corrupted, answer or distractor."""
-
-    def __init__(self, field: str, error: PatchError) -> None:
-        super().__init__(error.message, error.hint)
-        self.field = field
 
 
 class TypedPair:

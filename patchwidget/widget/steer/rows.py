@@ -10,7 +10,7 @@ import numpy as np
 from patchwidget.errors import PatchError
 from patchwidget.steering.steer import OPERATORS, UNITS, Steer
 from patchwidget.steering.vector import SteeringVector
-from patchwidget.widget.lab.prompt_editor import FieldError
+from patchwidget.widget.transport.errors import FieldError
 from patchwidget.widget.transport.protocol import Message
 
 # (name, layers) -> the Python that makes a vector of this name for these layers

@@ -5,7 +5,7 @@ from typing import Any
 
 from patchwidget.errors import PatchError
 from patchwidget.steering.generation import read_prompts
-from patchwidget.widget.lab.prompt_editor import FieldError
+from patchwidget.widget.transport.errors import FieldError
 
 from .rows import wrong
 

@@ -10,6 +10,14 @@ from .protocol import Message
 logger = logging.getLogger("patchwidget")
 
 
+class FieldError(PatchError):
+    """What is wrong with one of the fields of a pair: clean, corrupted, answer or distractor."""
+
+    def __init__(self, field: str, error: PatchError) -> None:
+        super().__init__(error.message, error.hint)
+        self.field = field
+
+
 def describe_error(error: BaseException, request: str | None, view: str | None = None) -> Message:
     """An error as the page shows it; one that the user did not cause is logged with its traceback."""
     if isinstance(error, PatchError):

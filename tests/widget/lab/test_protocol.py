@@ -10,10 +10,10 @@ import patchwidget as pw
 from patchwidget.widget.lab import jobs
 from patchwidget.widget.lab.descriptors import label_of
 from patchwidget.widget.lab.experiment_pool import EVERY, Bench, Setting
-from patchwidget.widget.lab.prompt_editor import FieldError, TypedPair
+from patchwidget.widget.lab.prompt_editor import TypedPair
 from patchwidget.widget.lab.session import Session
 from patchwidget.widget.transport import protocol
-from patchwidget.widget.transport.errors import describe_error
+from patchwidget.widget.transport.errors import FieldError, describe_error
 from patchwidget.widget.transport.protocol import METHODS, Cancel, Hello, Page, ProtocolError, Request
 
 
