@@ -1,9 +1,9 @@
 """What the page is told about an experiment, beside its views."""
 
-import re
 from typing import Any
 
 from patchwidget.widget.transport.protocol import Message
+from patchwidget.widget.transport.text import one_line
 
 from .experiment_pool import EVERY, Bench, Setting
 from .explanations import over_pairs
@@ -42,11 +42,6 @@ def describe_prompts(model: Any, prompts: Any) -> Message:
         "answer": text(prompts.answer),
         "distractor": text(prompts.distractor),
     }
-
-
-def one_line(text: str) -> str:
-    """A text of several lines as a menu and a heading can have it."""
-    return re.sub(r"\r\n|[\n\r\u2028\u2029]", "⏎", text)
 
 
 def label_of(bench: Bench, pair: int) -> str:

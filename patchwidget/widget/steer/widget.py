@@ -17,12 +17,12 @@ from patchwidget.steering.provenance import warn_if_other
 from patchwidget.steering.steer import Steer
 from patchwidget.steering.vector import SteeringVector
 from patchwidget.widget.hosts.jupyter import waits_for_cells
-from patchwidget.widget.lab.descriptors import one_line
 from patchwidget.widget.transport import protocol
 from patchwidget.widget.transport.asker import About
 from patchwidget.widget.transport.errors import describe_error
 from patchwidget.widget.transport.html_export import as_stored, write_html
 from patchwidget.widget.transport.message_widget import STORED_BYTES, LiveWidget, bundled, check_options
+from patchwidget.widget.transport.text import one_line
 from patchwidget.widget.transport.worker import Job
 
 from . import jobs, messages

@@ -4,8 +4,8 @@ import pytest
 
 import patchwidget as pw
 from patchwidget.errors import PatchError
-from patchwidget.widget.lab.descriptors import one_line
 from patchwidget.widget.lab.prompt_editor import TypedPair
+from patchwidget.widget.transport.text import one_line
 from tests.widget.fakes import FakeExperiment
 
 CLEAN, CORRUPTED = "When John went to the store", "When Ann went to the store"
