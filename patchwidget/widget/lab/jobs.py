@@ -1,13 +1,14 @@
 """The work behind what a lab shows, as generators that yield between batches: what the runner steps through."""
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from patchwidget.errors import PatchError
 from patchwidget.widget.transport import protocol
+from patchwidget.widget.transport.worker import DETAIL, MAIN, Batches
 
 from .attention import AttentionView
 from .experiment_pool import Setting
@@ -17,11 +18,6 @@ from .selection import Selection
 from .session import Session
 from .tasks import Work
 from .views import GridView, View
-
-SELECTION, PREVIEW, DETAIL, MAIN = 0, 1, 2, 3
-"""Ranks. The finer the question, the sooner it is answered: it is the one just asked, and the quickest."""
-
-Batches = Generator[None, None, None]
 
 
 def fill(session: Session, view: View) -> tuple[int, Batches]:

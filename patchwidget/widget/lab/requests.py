@@ -10,7 +10,7 @@ from typing import Any
 from patchwidget.widget.transport import protocol
 from patchwidget.widget.transport.asker import Asker
 from patchwidget.widget.transport.errors import describe_error
-from patchwidget.widget.transport.worker import Job, Worker
+from patchwidget.widget.transport.worker import PREVIEW, SELECTION, Batches, Job, Worker
 
 from . import jobs
 from .prompt_editor import TypedPair
@@ -77,7 +77,7 @@ class Desk:
         session = self._session
         session.previewing = request
         failed = lambda error: session.post(describe_error(error, request))  # noqa: E731
-        self._work(jobs.PREVIEW, jobs.preview_pair(session, request, fields), lambda: session.previewing == request, failed)
+        self._work(PREVIEW, jobs.preview_pair(session, request, fields), lambda: session.previewing == request, failed)
 
     def _select(self, request: str, cells: list[protocol.Message]) -> None:
         self._measure(self._session.select(request, as_cells(cells)))
@@ -96,7 +96,7 @@ class Desk:
     def _measure(self, selection: Selection) -> None:
         if selection.live:
             batches = jobs.measure_selection(self._session, selection)
-            self._work(jobs.SELECTION, batches, lambda: selection.live, partial(self._session.fail_selection, selection))
+            self._work(SELECTION, batches, lambda: selection.live, partial(self._session.fail_selection, selection))
 
-    def _work(self, rank: int, batches: jobs.Batches, wanted: Callable[[], bool], failed: Callable[[BaseException], None]) -> None:
+    def _work(self, rank: int, batches: Batches, wanted: Callable[[], bool], failed: Callable[[BaseException], None]) -> None:
         self._worker.submit(Job(self._owner, rank, batches, wanted=wanted, failed=failed))

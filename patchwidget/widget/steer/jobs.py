@@ -9,15 +9,15 @@ from typing import Any
 
 from patchwidget.steering.ladder import make_ladder
 from patchwidget.steering.vector import SteeringVector
-from patchwidget.widget.lab import jobs
 from patchwidget.widget.lab.code import script
 from patchwidget.widget.transport.protocol import Message
+from patchwidget.widget.transport.worker import DETAIL, SELECTION
 
 from .code import code_of_vector
 from .rows import Source, wrong
 from .session import SteerSession
 
-MAKE, LADDER, TEXT = jobs.SELECTION, jobs.SELECTION, jobs.DETAIL
+MAKE, LADDER, TEXT = SELECTION, SELECTION, DETAIL
 """Ranks: a text lets a click in a lab on the same model go before its next token."""
 
 Batches = Generator[None, None, None]

@@ -19,6 +19,11 @@ from .asker import Asker
 
 logger = logging.getLogger("patchwidget")
 
+SELECTION, PREVIEW, DETAIL, MAIN = 0, 1, 2, 3
+"""Ranks. The finer the question, the sooner it is answered: it is the one just asked, and the quickest."""
+
+Batches = Generator[None, None, None]
+
 
 @dataclass(eq=False)
 class Job:
