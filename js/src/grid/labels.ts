@@ -1,7 +1,7 @@
 /** The labels of rows and columns. */
 import { shorten, visible } from "../text/tokens";
 import { EDGE, inSight, type Layout } from "./layout";
-import type { Picture } from "./paint";
+import type { Picture } from "./picture";
 import { type Axis, isTokens, listAxis, type Sheet } from "./sheet";
 import type { Theme } from "./theme";
 

@@ -4,7 +4,7 @@ import { colourOf, css, neutral } from "./colour-scale";
 import { FONT_SIZE } from "./labels";
 import type { Box } from "./layout";
 import { crosses, diamonds, hatch } from "./markers";
-import type { Picture, SeenCell } from "./paint";
+import type { Picture, SeenCell } from "./picture";
 
 const NUMBER_WIDTH = 58;
 

@@ -1,7 +1,7 @@
 /** The signs that tell the states of cells apart without colour.  All of one kind are one path: thousands cost a few strokes. */
 import { neutral } from "./colour-scale";
 import type { Box } from "./layout";
-import type { Picture, SeenCell } from "./paint";
+import type { Picture, SeenCell } from "./picture";
 import type { Kind } from "./sheet";
 
 /** A cell without effect is a smaller tile. */

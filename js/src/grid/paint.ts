@@ -1,36 +1,13 @@
 /** Draws the cells in sight on a 2D context, in CSS pixels. */
 import { colourOf, css, neutral } from "./colour-scale";
 import { paintColumnLabels, paintRowLabels } from "./labels";
-import { type Box, boxOf, EDGE, indexAt, inSight, type Layout, type Scroll } from "./layout";
+import { type Box, boxOf, EDGE, indexAt, inSight } from "./layout";
 import { paintItems } from "./list";
 import { paintSigns } from "./markers";
 import { paintOutline } from "./outline";
+import type { Picture, SeenCell } from "./picture";
 import { type Kind, kindAt, type Sheet } from "./sheet";
 import type { Theme } from "./theme";
-
-export interface Picture {
-  layout: Layout;
-  sheet: Sheet;
-  theme: Theme;
-  scroll: Scroll;
-  /** The effect from which on the end colours are used. */
-  limit: number;
-  selected: ReadonlySet<number>;
-  /** Cells that a finer measurement was made of. */
-  visited: ReadonlySet<number>;
-  /** The cell that was predicted. */
-  ring: number | null;
-  /** Columns whose label stands out, and the row that does. */
-  strongCols: readonly boolean[];
-  strongRow: number | null;
-}
-
-/** A cell in sight, with its box relative to the upper left corner of all cells, the gap left out. */
-export interface SeenCell {
-  index: number;
-  kind: Kind;
-  box: Box;
-}
 
 const GAP = 1;
 
