@@ -1,7 +1,7 @@
 /** Mounts the widget with a made-up kernel.  Query: theme=dark, case=ioi|long|rtl|deep|wide|shallow|states,
  *  state=done|running|silent|error|check|lost|stored, pace=ms, teach=1, neurons=16384, views=2. */
 import patchLab from "../src/lab/index";
-import type { FromPage } from "../src/lab/message-schema";
+import type { FromPage } from "../src/transport/messages";
 import fixture from "./fixture.json";
 import { FakeKernel } from "./kernel";
 import type { Data } from "./lab";

@@ -1,7 +1,7 @@
 /** A made-up kernel for the development page: it answers from made-up numbers, as slowly as it is told. */
-import type { FromPage } from "../src/lab/message-schema";
 import { beyond, taken, upTo, type Way, type Ways } from "../src/lab/ways";
 import { canonical } from "../src/transport/canonical";
+import type { FromPage } from "../src/transport/messages";
 import { type Data, directions, draw, explain, metrics, sites, steps } from "./lab";
 import { type Json, pack } from "./wire";
 

@@ -1,7 +1,7 @@
 /** Mounts the steering panel with a made-up kernel, on numbers of a real model (steer.json).
  *  Query: theme=dark, state=live|writing|stored|empty|two, pace=ms. */
-import type { FromPage } from "../src/lab/message-schema";
 import steerLab from "../src/steer/index";
+import type { FromPage } from "../src/transport/messages";
 import { readStored } from "../src/transport/saved-state";
 import fixture from "./steer.json";
 

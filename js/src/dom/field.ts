@@ -1,5 +1,5 @@
 /** A field that says what is entered when it is left or Enter is pressed, with room for a sentence under it. */
-import type { Problem } from "../lab/state";
+import type { Problem } from "../transport/messages";
 import { h, setText } from "./dom";
 
 export interface Field {

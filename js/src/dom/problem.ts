@@ -1,5 +1,5 @@
 /** A sentence about what went wrong, and what to do. */
-import type { Problem } from "../lab/state";
+import type { Problem } from "../transport/messages";
 import { h, memo } from "./dom";
 
 export function createProblem() {

@@ -1,6 +1,6 @@
 /** For whose work one waits, and the way to end that. */
-import type { Ahead } from "../lab/message-schema";
 import { aheadText } from "../lab/wording";
+import type { Ahead } from "../transport/messages";
 import { h, hear, setText, toggle } from "./dom";
 
 export function createQueue(stopOther: (lab: string) => void, signal: AbortSignal) {

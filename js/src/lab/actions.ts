@@ -1,6 +1,7 @@
 /** What a user can do, in the words of the protocol.  Without a kernel, what has been computed is all there is to go to. */
+import type { Question } from "../transport/messages";
 import { cellOf, questionOf } from "./cells";
-import type { Patch, Prompts, Question, Setting, Step } from "./message-schema";
+import type { Patch, Prompts, Setting, Step } from "./message-schema";
 import type { View } from "./messages";
 import { shown, standing, wayOver } from "./navigation";
 import type { LabState } from "./state";

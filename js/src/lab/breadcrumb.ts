@@ -2,9 +2,10 @@
 
 import { compact } from "../text/format";
 import { canonical } from "../transport/canonical";
+import type { Question } from "../transport/messages";
 import { asksKernel, knownAnswer } from "./actions";
 import { cellOf, questionOf, stepsAt } from "./cells";
-import type { CellRef, Question, Step } from "./message-schema";
+import type { CellRef, Step } from "./message-schema";
 import type { View } from "./messages";
 import { standing, viewsOn } from "./navigation";
 import { chosenIn, isHidden } from "./pane-content";

@@ -1,5 +1,6 @@
 /** A grid's cells: the steps that lead on from one, and the patch that one stands for. */
-import type { Patch, Question, Step, WireAxis } from "./message-schema";
+import type { Question } from "../transport/messages";
+import type { Patch, Step, WireAxis } from "./message-schema";
 import type { GridView, View } from "./messages";
 
 /** The value of an axis at an index: a number, or a name. */

@@ -1,4 +1,5 @@
 /** Messages between page and kernel as they travel, typed and checked.  The contract is patchwidget/widget/protocol.md. */
+import { ids, queue } from "../transport/messages";
 import {
   number as aNumber,
   array,
@@ -22,18 +23,6 @@ import {
 export type Patch = Record<string, string | number>;
 export type Prompts = { clean: string; corrupted: string; answer?: string | number; distractor?: string | number };
 export type Setting = { pair: number; site: string; metric: string; direction: string };
-
-/** A question is asked at a cell; the names are those of the protocol. */
-export type Question = { method: string; params: Record<string, unknown> };
-
-/** Whether anybody looks at the widget on a page. */
-export type PageState = "visible" | "hidden" | "gone";
-
-export type FromPage =
-  | { v: 2; type: "hello"; page: string; known?: number; state?: PageState }
-  | { v: 2; type: "page"; page: string; state: PageState }
-  | ({ v: 2; type: "request"; id: string } & Question)
-  | { v: 2; type: "cancel"; id: string };
 
 // ---- kernel to page
 
@@ -178,11 +167,6 @@ const view = variant("kind", { grid, attention });
 const shared = { lab, pair, baselines: nullable(baselines), selection: nullable(selection) };
 const problem = object({ field: string, message: string, hint: text });
 const choice = tuple(string, aNumber, aNumber);
-const ids = { seq: count, id: text };
-/** Whose work goes first; `percent` of it is done. */
-const ahead = nullable(object({ lab: string, name: string, percent: index }));
-/** The panel of steering has it too. */
-export const queue = object({ ...ids, ahead });
 
 const message = variant("type", {
   hello: object({ seq: count, ...shared, views: array(view) }),
@@ -232,4 +216,3 @@ export type Status = Read<typeof status>;
 export type Preview = Extract<WireMessage, { type: "preview" }>;
 export type FieldProblem = Read<typeof problem>;
 export type Choice = Read<typeof choice>;
-export type Ahead = Read<typeof ahead>;

@@ -1,11 +1,10 @@
 /** What the page knows of the lab, and how each message changes it.  Pure functions: no DOM, no transport. */
-import type { Ahead, Baselines, FieldProblem, Lab, Pair, Patch, Preview, Question, Selection } from "./message-schema";
+import type { Ahead, Problem, Question } from "../transport/messages";
+import type { Baselines, FieldProblem, Lab, Pair, Patch, Preview, Selection } from "./message-schema";
 import type { Cells, FromKernel, GridCells, GridView, View } from "./messages";
 import { land, leave, type Move, shown } from "./navigation";
 import type { Views } from "./view-tree";
 
-/** Something that went wrong: a sentence, and what to do about it. */
-export type Problem = { message: string; hint: string };
 /** What a request is about: of each there is one at a time, the newest. */
 export type Slot = "main" | "detail" | "show" | "selection" | "preview" | "prompts" | "other";
 /** A request of this page that is not over yet. */

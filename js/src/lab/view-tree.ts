@@ -1,7 +1,8 @@
 /** The views that there are: which of them answers a question, and which can be compared. */
 import { canonical } from "../transport/canonical";
+import type { Question } from "../transport/messages";
 import { flatIndex } from "./cells";
-import type { Question, Setting } from "./message-schema";
+import type { Setting } from "./message-schema";
 import type { GridView, View } from "./messages";
 import type { Ways } from "./ways";
 

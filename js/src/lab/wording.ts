@@ -1,7 +1,8 @@
 /** Sentences about the state of things.  Pure: no DOM. */
 import { compact, duration } from "../text/format";
 import { shorten } from "../text/tokens";
-import type { Ahead, Check, Lab } from "./message-schema";
+import type { Ahead } from "../transport/messages";
+import type { Check, Lab } from "./message-schema";
 import type { GridView, View } from "./messages";
 import { shown } from "./navigation";
 import type { LabState } from "./state";

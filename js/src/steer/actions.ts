@@ -1,5 +1,5 @@
 /** What a user can do with the panel, in the words of the protocol. */
-import type { Question } from "../lab/message-schema";
+import type { Question } from "../transport/messages";
 import type { SteerState } from "./state";
 import { isWriting } from "./state";
 

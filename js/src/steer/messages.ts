@@ -1,6 +1,6 @@
 /** Messages of the steering panel as they travel, typed and checked.  The contract is patchwidget/widget/steer_protocol.md. */
-import { queue } from "../lab/message-schema";
 import { readArray } from "../transport/buffers";
+import { queue } from "../transport/messages";
 import {
   array,
   boolean,

@@ -1,7 +1,6 @@
 /** What the page knows of a steering panel, and how each message changes it.  Pure functions. */
-import type { Ahead, Question } from "../lab/message-schema";
-import type { Problem } from "../lab/state";
 import type { Talk } from "../transport/connection";
+import type { Ahead, Problem, Question } from "../transport/messages";
 import { type FromKernel, type Ladder, type Panel, parseMessage, type Row, type Side, type Written } from "./messages";
 
 export interface SteerState {

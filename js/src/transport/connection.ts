@@ -1,8 +1,8 @@
 /** Talks to the kernel: says hello, numbers requests, notices losses and silence.  Knows no DOM. */
-import type { FromPage, PageState, Question } from "../lab/message-schema";
 import { parseMessage } from "../lab/messages";
-import { asked, type LabState, type Problem, received, slotOf } from "../lab/state";
+import { asked, type LabState, received, slotOf } from "../lab/state";
 import { ProtocolError } from "./errors";
+import type { FromPage, PageState, Problem, Question } from "./messages";
 import type { Store } from "./store";
 import { VERSION } from "./version";
 

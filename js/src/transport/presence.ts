@@ -1,5 +1,5 @@
 /** The views of one widget on this page, and whether anybody can see them. */
-import type { PageState } from "../lab/message-schema";
+import type { PageState } from "./messages";
 
 export class Views {
   #count = 0;

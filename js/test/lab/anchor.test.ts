@@ -2,10 +2,11 @@
 import { describe, expect, it } from "vitest";
 import { crumbsHere, trail } from "../../src/lab/breadcrumb";
 import { defaultStep, questionOf, stepsAt } from "../../src/lab/cells";
-import type { Question, Step } from "../../src/lab/message-schema";
+import type { Step } from "../../src/lab/message-schema";
 import { shown, standing } from "../../src/lab/navigation";
 import { chosenIn, createPaneContent } from "../../src/lab/pane-content";
 import { initialUi } from "../../src/lab/view-state";
+import type { Question } from "../../src/transport/messages";
 import { stop } from "../fixtures";
 import { gridOn, Kernel, LAYERS, Page, settle, TOKENS } from "./kernel";
 

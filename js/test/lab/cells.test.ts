@@ -2,13 +2,13 @@ import { describe, expect, it } from "vitest";
 import { makeActions } from "../../src/lab/actions";
 import { crumbs, crumbsHere, trail } from "../../src/lab/breadcrumb";
 import { defaultStep, indexOfPatch, patchOf, questionOf, selectedIn, stepsAt } from "../../src/lab/cells";
-import type { Question } from "../../src/lab/message-schema";
 import type { GridView } from "../../src/lab/messages";
 import { standing } from "../../src/lab/navigation";
 import { initialState, type LabState } from "../../src/lab/state";
 import { initialUi } from "../../src/lab/view-state";
 import { answered, comparable, mainGridOf, visitedCells } from "../../src/lab/view-tree";
 import { canonical } from "../../src/transport/canonical";
+import type { Question } from "../../src/transport/messages";
 import { fromPage, mainGrid, opened, standingAt, stateAfter, stop, viewOf } from "../fixtures";
 
 const heads = opened("progress_open") as GridView;

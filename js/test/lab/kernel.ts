@@ -1,10 +1,11 @@
 /** A kernel of made-up numbers for tests of the page: it answers when it is told to, and its pages hear when they are told to. */
 import { type Holder, makeActions } from "../../src/lab/actions";
-import type { Lab, Question, Step } from "../../src/lab/message-schema";
+import type { Lab, Step } from "../../src/lab/message-schema";
 import type { FromKernel, GridView, View } from "../../src/lab/messages";
 import { asked, type LabState, type OpenRequest, received, slotOf } from "../../src/lab/state";
 import { beyond, sameWay, taken, upTo, type Way, type Ways } from "../../src/lab/ways";
 import { canonical } from "../../src/transport/canonical";
+import type { Question } from "../../src/transport/messages";
 import { Store } from "../../src/transport/store";
 import { mainGrid, opened, parsed, stateAfter } from "../fixtures";
 

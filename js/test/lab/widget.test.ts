@@ -1,7 +1,7 @@
 /** The whole front end on a page without pixels: what it sends, what it shows, and that it goes away. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import patchLab from "../../src/lab/index";
-import type { FromPage } from "../../src/lab/message-schema";
+import type { FromPage } from "../../src/transport/messages";
 import { fromPage, stop, stored, wire } from "../fixtures";
 
 type Listener = (content: unknown, buffers: DataView[]) => void;

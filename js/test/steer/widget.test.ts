@@ -2,7 +2,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import messages from "../../../tests/protocol/steer_messages.json";
 import { readNumber } from "../../src/dom/field";
-import type { FromPage } from "../../src/lab/message-schema";
 import { changedTokens } from "../../src/steer/diff";
 import steerLab from "../../src/steer/index";
 import { type Ladder, parseMessage } from "../../src/steer/messages";
@@ -19,6 +18,7 @@ import {
   STEPS,
   strengthAt,
 } from "../../src/steer/strength";
+import type { FromPage } from "../../src/transport/messages";
 import { dataView } from "../fixtures";
 
 type Name = keyof typeof messages.from_kernel;

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import type { FromPage, PageState } from "../../src/lab/message-schema";
 import type { GridView } from "../../src/lab/messages";
 import { initialState, type LabState } from "../../src/lab/state";
 import { Connection, labTalk } from "../../src/transport/connection";
+import type { FromPage, PageState } from "../../src/transport/messages";
 import { readStored } from "../../src/transport/saved-state";
 import { Store } from "../../src/transport/store";
 import { fromPage, stored, wire } from "../fixtures";
