@@ -1,5 +1,5 @@
 /** For whose work one waits, and the way to end that. */
-import { aheadText } from "../lab/wording";
+import { shorten } from "../text/tokens";
 import type { Ahead } from "../transport/messages";
 import { h, hear, setText, toggle } from "./dom";
 
@@ -20,4 +20,9 @@ export function createQueue(stopOther: (lab: string) => void, signal: AbortSigna
       words.title = ahead.name;
     },
   };
+}
+
+/** "waiting for another lab, “When John and Mary went…” (37 %)" */
+function aheadText({ name, percent }: NonNullable<Ahead>): string {
+  return `waiting for another lab, “${shorten(name, 24)}”${percent === null ? "" : ` (${percent} %)`}`;
 }

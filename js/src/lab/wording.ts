@@ -1,7 +1,5 @@
 /** Sentences about the state of things.  Pure: no DOM. */
 import { compact, duration } from "../text/format";
-import { shorten } from "../text/tokens";
-import type { Ahead } from "../transport/messages";
 import type { Check, Lab } from "./message-schema";
 import type { GridView, View } from "./messages";
 import { shown } from "./navigation";
@@ -42,11 +40,6 @@ function awaited(state: LabState, place: Place): boolean {
 /** Whether both runs of a grid's pairs are being recorded: no cell is known before all are. */
 export function isRecording({ status, pairs, recorded }: GridView): boolean {
   return status === "running" && pairs !== null && recorded !== null && recorded < pairs;
-}
-
-/** "waiting for another lab, “When John and Mary went…” (37 %)" */
-export function aheadText({ name, percent }: NonNullable<Ahead>): string {
-  return `waiting for another lab, “${shorten(name, 24)}”${percent === null ? "" : ` (${percent} %)`}`;
 }
 
 export function gridText(view: GridView): string {
