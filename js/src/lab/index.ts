@@ -1,11 +1,11 @@
 /** The anywidget module: one connection and one store for each widget, any number of views of it. */
 import type { Initialize, Render } from "@anywidget/types";
-import { type Connection, labTalk } from "../transport/connection";
+import type { Connection } from "../transport/connection";
 import { connect } from "../transport/host";
 import { Views } from "../transport/presence";
 import { Store } from "../transport/store";
 import { makeActions } from "./actions";
-import { initialState, type LabState } from "./state";
+import { initialState, type LabState, labTalk } from "./state";
 import { hidePicture } from "./static-image";
 import { mountApp } from "./view/app";
 
@@ -13,7 +13,7 @@ import { mountApp } from "./view/app";
 export default function patchLab() {
   const store = new Store<LabState>(initialState);
   const views = new Views();
-  let connection: Connection | null = null;
+  let connection: Connection<LabState> | null = null;
 
   const initialize: Initialize = ({ model, signal }) => {
     connection = connect(model, store, labTalk, views, signal);

@@ -1,7 +1,8 @@
 /** What the page knows of the lab, and how each message changes it.  Pure functions: no DOM, no transport. */
+import type { Talk } from "../transport/connection";
 import type { Ahead, Problem, Question } from "../transport/messages";
 import type { Baselines, FieldProblem, Lab, Pair, Patch, Preview, Selection } from "./message-schema";
-import type { Cells, FromKernel, GridCells, GridView, View } from "./messages";
+import { type Cells, type FromKernel, type GridCells, type GridView, parseMessage, type View } from "./messages";
 import { land, leave, type Move, shown } from "./navigation";
 import type { Views } from "./view-tree";
 
@@ -254,3 +255,11 @@ function without<T extends object, K extends keyof T>(record: T, key: K): T {
   delete rest[key];
   return rest;
 }
+
+export const labTalk: Talk<LabState, ReturnType<typeof parseMessage>> = {
+  parse: parseMessage,
+  received,
+  asked: (state, request) => asked(state, { ...request, slot: slotOf(request.method) }),
+  working: ({ views, selection, ahead }) =>
+    ahead !== null || [...views.values(), selection].some((one) => one && ["queued", "running"].includes(one.status)),
+};

@@ -1,6 +1,4 @@
 /** Talks to the kernel: says hello, numbers requests, notices losses and silence.  Knows no DOM. */
-import { parseMessage } from "../lab/messages";
-import { asked, type LabState, received, slotOf } from "../lab/state";
 import { ProtocolError } from "./errors";
 import type { FromPage, PageState, Problem, Question } from "./messages";
 import type { Store } from "./store";
@@ -43,15 +41,7 @@ export interface Talk<S, M> {
 
 type Numbered = { type: string; seq: number };
 
-export const labTalk: Talk<LabState, ReturnType<typeof parseMessage>> = {
-  parse: parseMessage,
-  received,
-  asked: (state, request) => asked(state, { ...request, slot: slotOf(request.method) }),
-  working: ({ views, selection, ahead }) =>
-    ahead !== null || [...views.values(), selection].some((one) => one && ["queued", "running"].includes(one.status)),
-};
-
-export class Connection<S extends Linked = LabState, M extends Numbered = Numbered> {
+export class Connection<S extends Linked = Linked, M extends Numbered = Numbered> {
   readonly #page = `p${Math.random().toString(36).slice(2, 8)}`;
   readonly #send: Send;
   readonly #store: Store<S>;

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import type { GridView } from "../../src/lab/messages";
-import { initialState, type LabState } from "../../src/lab/state";
-import { Connection, labTalk } from "../../src/transport/connection";
+import { initialState, type LabState, labTalk } from "../../src/lab/state";
+import { Connection } from "../../src/transport/connection";
 import type { FromPage, PageState } from "../../src/transport/messages";
 import { readStored } from "../../src/transport/saved-state";
 import { Store } from "../../src/transport/store";
@@ -10,7 +10,7 @@ import { fromPage, stored, wire } from "../fixtures";
 let sent: FromPage[];
 let time: number;
 let store: Store<LabState>;
-let connection: Connection;
+let connection: Connection<LabState>;
 let looks: PageState;
 const hellos = () => sent.filter((message) => message.type === "hello");
 const receive = (name: string, changes = {}) => connection.receive(...wire(name, changes));
