@@ -434,10 +434,12 @@ describe("trouble", () => {
     const el = view();
     await receive("hello");
     await answer("result", (json) => {
-      const check = (json.open as { checks: { ok: boolean; value: number }[] }).checks[0];
-      if (check) [check.ok, check.value] = [false, 0.03];
+      const check = (json.open as { checks: { ok: boolean; value: number; text: string }[] }).checks[0];
+      if (check) [check.ok, check.value, check.text] = [false, 0.03, "Nothing changes."];
     });
-    expect(part(el, "check-failed").textContent).toContain("identity 0.030 (limit 1e−4)");
+    const told = part(el, "check-failed").textContent;
+    expect(told).toContain("identity 0.030 (limit 1e−4)");
+    expect(told).not.toContain("..");
   });
 
   it("of the kernel is told with the line to run again", async () => {

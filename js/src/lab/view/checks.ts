@@ -34,6 +34,6 @@ function banner(check: Check): HTMLElement {
     "div",
     { class: "pw-banner pw-bad", role: "alert", pw: "check-failed" },
     h("b", {}, `Check failed: ${checkText(check)}${limit}. `),
-    h("span", {}, `Expected: ${check.text}. Do not trust these numbers.`),
+    h("span", {}, `Expected: ${check.text.replace(/\.$/, "")}. Do not trust these numbers.`),
   );
 }
