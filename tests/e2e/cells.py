@@ -23,4 +23,14 @@ lab = pw.PatchLab(model, long)
 lab
 """
 
+# keeps the kernel busy until it is interrupted, or for a minute where a test has failed; what it prints says that it is
+BUSY = """
+import ipykernel
+print(ipykernel.__version__, flush=True)
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    pass
+"""
+
 LAB = "lab = pw.PatchLab(model, pair)\nlab"

@@ -91,6 +91,18 @@ class Notebook:
         self.start(index)
         return self.finish(index)
 
+    def start_busy(self, index: int) -> None:
+        """Start a cell that keeps the kernel busy, and wait until it does: `cells.BUSY`."""
+        self.start(index)
+        outputs = "index => jupyterapp.shell.currentWidget.content.widgets[index].model.outputs.length"
+        self.page.wait_for_function(outputs, arg=index)
+
+    def finish_busy(self, index: int) -> str:
+        """Let such a cell, which must still be running, come to its end; its text output."""
+        assert self.is_running(index)
+        self.kernel("interrupt")
+        return self.finish(index)
+
     def run_all(self) -> None:
         """Run the code cells one after the other."""
         for index in self.page.evaluate(

@@ -6,8 +6,6 @@ from playwright.sync_api import expect
 from tests.e2e import cells, kernels
 from tests.e2e.panel import Panel
 
-SLEEP = "import ipykernel, time\ntime.sleep(4)\nprint(ipykernel.__version__)"
-
 
 @pytest.mark.parametrize(
     ("kernel", "app", "live"),
@@ -17,7 +15,7 @@ SLEEP = "import ipykernel, time\ntime.sleep(4)\nprint(ipykernel.__version__)"
 def test_it_works_and_says_whether_it_waits_for_cells(open_notebook, kernel, app, live):
     if kernel != "python3":
         kernels.fetch(kernel.removeprefix("ipykernel-"))
-    notebook = open_notebook(f"{kernel}-{app}.ipynb", cells.SMALL, cells.LAB, SLEEP, kernel=kernel, app=app)
+    notebook = open_notebook(f"{kernel}-{app}.ipynb", cells.SMALL, cells.LAB, cells.BUSY, kernel=kernel, app=app)
     notebook.run(0)
     notebook.run(1)
     panel = Panel(notebook.page)
@@ -25,13 +23,11 @@ def test_it_works_and_says_whether_it_waits_for_cells(open_notebook, kernel, app
     panel.open_heads(layer=2, pos=3)
     if live is not None:
         assert panel.part("waits").is_visible() != live
-    notebook.start(2)
-    notebook.page.wait_for_timeout(500)
+    notebook.start_busy(2)
     panel.click(panel.grid, row=1, col=5)
     if live:
-        expect(panel.heads).to_have_attribute("aria-label", "Heads at ' to' (5)", timeout=2500)
-        assert notebook.is_running(2)
-    version = notebook.finish(2)
+        expect(panel.heads).to_have_attribute("aria-label", "Heads at ' to' (5)")
+    version = notebook.finish_busy(2)
     assert version.startswith(kernel.removeprefix("ipykernel-") if kernel != "python3" else "7.")
     expect(panel.heads).to_have_attribute("aria-label", "Heads at ' to' (5)")
     panel.wait_for_detail()

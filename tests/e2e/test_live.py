@@ -28,8 +28,9 @@ WATCH = """title => {
 
 @pytest.fixture(scope="module")
 def busy(open_notebook):
-    """A notebook whose lab has been measured, and cells that keep the kernel busy."""
-    notebook = open_notebook("busy.ipynb", cells.DEFAULT, cells.LAB, "time.sleep(5)", "lab.tooltip = 'from a cell'\ntime.sleep(5)")
+    """A notebook whose lab has been measured, cells that keep the kernel busy, and one with a long sweep."""
+    publishing = "lab.tooltip = 'from a cell'" + cells.BUSY
+    notebook = open_notebook("busy.ipynb", cells.DEFAULT, cells.LAB, cells.BUSY, publishing, cells.LONG, KNOWN)
     notebook.run(0)
     notebook.run(1)
     Panel(notebook.page).wait_until_done()
@@ -40,21 +41,17 @@ def busy(open_notebook):
 @pytest.mark.parametrize(("cell", "pos", "token"), [(2, 13, " to"), (3, 9, " John")], ids=["sleeping", "publishing and sleeping"])
 def test_click_is_answered_while_a_cell_runs(busy, cell, pos, token):
     panel = Panel(busy.page)
-    busy.start(cell)
-    busy.page.wait_for_timeout(500)
+    busy.start_busy(cell)
     busy.page.evaluate(WATCH, f"Heads at {token!r} ({pos})")
     panel.click(panel.grid, row=23, col=pos)
     milliseconds = busy.page.evaluate("window.testAnswered")
-    assert busy.is_running(cell)
+    busy.finish_busy(cell)
     assert milliseconds < 1000  # what is promised; it takes some tens
-    busy.finish(cell)
 
 
-def test_cancel_keeps_what_is_done(open_notebook):
-    notebook = open_notebook("cancel.ipynb", cells.DEFAULT, cells.LONG, KNOWN)
-    notebook.run(0)
-    notebook.run(1)
-    panel = Panel(notebook.page)
+def test_cancel_keeps_what_is_done(busy):
+    busy.run(4)
+    panel = Panel(busy.page, nth=1)
     expect(panel.status).to_contain_text(re.compile(r"[1-9]\d* of \d+ exact"), timeout=60_000)
     first, total = map(int, re.findall(r"(\d+) of (\d+)", panel.status.inner_text())[0])
     panel.part("cancel").click()
@@ -62,5 +59,5 @@ def test_cancel_keeps_what_is_done(open_notebook):
     done = int(re.findall(r"\d+", panel.status.inner_text())[0])
     assert first <= done < total
 
-    notebook.page.wait_for_timeout(1000)
-    assert notebook.run(2) == f"{done} {total} cancelled"
+    busy.page.wait_for_timeout(1000)
+    assert busy.run(5) == f"{done} {total} cancelled"

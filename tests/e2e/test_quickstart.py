@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.panel import Panel
+from tests.small import CODE
 
 LAYER, POSITION = 23, 13  # at the last token, where the answer arrives
 HEAD = 3
@@ -23,9 +24,12 @@ def quickstart(open_notebook):
 
 @pytest.fixture(scope="module")
 def same_without_widget(server, open_notebook):
-    """The same notebook, had it no widget."""
+    """The same notebook, had it no widget, and a small model: what is asked for and said because of its other outputs is the same."""
     document = json.loads((server.folder / "quickstart.ipynb").read_text())
-    (cell,) = [cell for cell in document["cells"] if cell["cell_type"] == "code" and "pw.PatchLab" in "".join(cell["source"])]
+    code = [cell for cell in document["cells"] if cell["cell_type"] == "code"]
+    (loading,) = [cell for cell in code if "pw.load" in "".join(cell["source"])]
+    loading["source"] = CODE + "model"
+    (cell,) = [cell for cell in code if "pw.PatchLab" in "".join(cell["source"])]
     cell["source"] = "from types import SimpleNamespace\nlab = SimpleNamespace(experiment=pw.Experiment(model, pair), code=str)\npair"
     (server.folder / "without.ipynb").write_text(json.dumps(document))
     notebook = open_notebook("without.ipynb")

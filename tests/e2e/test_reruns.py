@@ -9,17 +9,16 @@ from tests.e2e import cells
 from tests.e2e.panel import Panel
 
 # each batch takes its turn, so that nothing here depends on how fast the machine is
-SETUP = """
+TURNS = """
 import threading
 import patchwidget.engine.executors.packed as packed
-whole, turns = packed.PackedExecutor._walk, threading.Semaphore(0)
+whole = packed.PackedExecutor._walk
 def in_turn(self, *args, **options):
     turns.acquire()
     return whole(self, *args, **options)
 packed.PackedExecutor._walk = in_turn
 story = " and John went to the store" * 8
 long = pw.PromptPair("When Tom" + story, "When Mary" + story, answer=" Mary", distractor=" John")
-labs, ended = [], []
 def show(pair):
     labs.append(pw.PatchLab(model, pair))
     labs[-1].experiment.most_rows = 8
@@ -27,20 +26,29 @@ def show(pair):
     labs[-1].observe(lambda change: change["new"] in ("done", "cancelled") and ended.append((number, change["new"])), "status")
     return labs[-1]
 """
+BEGIN = "labs, ended, turns = [], [], threading.Semaphore(0)"
 LONG, SHORT = "show(long)", "show(pair)"
 
 
+@pytest.fixture(scope="module")
+def opened(open_notebook):
+    notebook = open_notebook("reruns.ipynb", cells.SMALL + TURNS, BEGIN, LONG, SHORT)
+    notebook.run(0)
+    return notebook
+
+
 @pytest.fixture
-def notebook(open_notebook, request):
+def notebook(opened):
     """A cell with a long pair run three times, then one with a short pair; the first batch of all waits for its turn."""
-    notebook = open_notebook(f"{request.node.name}.ipynb", cells.SMALL + SETUP, LONG, SHORT)
-    for cell in (0, 1, 1, 1):
-        notebook.run(cell)
-        if cell:
-            Panel(notebook.page)
-    notebook.run(2)
-    yield notebook
-    notebook.ask("turns.release(10**6)")
+    opened.run(1)
+    for _ in range(3):
+        opened.run(2)
+        Panel(opened.page)
+    opened.run(3)
+    yield opened
+    opened.ask("turns.release(10**6)")
+    opened.wait_until("len(ended) == len(labs)")
+    opened.command("notebook:clear-all-cell-outputs")
 
 
 def test_a_cell_run_again_stops_its_old_labs_and_the_newest_lab_of_all_is_done_first(notebook):

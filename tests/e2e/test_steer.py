@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.e2e import cells
 from tests.e2e.panel import Panel
 
 SET_UP = """
@@ -24,8 +25,7 @@ steering
 """
 
 PATCHLAB = """
-import patchwidget as pw
-lab = pw.PatchLab(pw.load(), pw.PromptPair(
+lab = pw.PatchLab(model, pw.PromptPair(
     "When John and Mary went to the store, John gave a drink to",
     "When John and Mary went to the store, Mary gave a drink to",
     answer=" Mary", distractor=" John",
@@ -68,9 +68,9 @@ STEPS = 100
 class SteerPanel:
     """One `SteerLab` in a page, found by its `data-pw` attributes."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, nth: int = 0) -> None:
         self.page = page
-        self.root = page.locator('[data-pw="steer"]')
+        self.root = page.locator('[data-pw="steer"]').nth(nth)
         expect(self.root).to_be_visible(timeout=60_000)
 
     def part(self, name: str) -> Locator:
@@ -107,13 +107,14 @@ class SteerPanel:
 
 @pytest.fixture(scope="module")
 def steering(open_notebook):
-    notebook = open_notebook("steering-panel.ipynb", SET_UP, LAB, "time.sleep(20)")
+    notebook = open_notebook("steering-panel.ipynb", SET_UP, LAB, cells.BUSY, PATCHLAB)
     notebook.run(0)
     notebook.page.evaluate(COUNT_MESSAGES)
     notebook.run(1)
     panel = SteerPanel(notebook.page)
+    shown = notebook.page.evaluate("performance.now()")
     panel.wait_until_written()
-    notebook.page.wait_for_timeout(6500)  # until the page has said its last hello
+    notebook.page.wait_for_function("since => performance.now() > since + 6500", arg=shown)  # until the page has said its last hello
     return notebook
 
 
@@ -230,8 +231,7 @@ def test_a_vector_from_two_boxes(steering):
 
 def test_the_same_while_another_cell_runs(steering):
     panel = SteerPanel(steering.page)
-    steering.start(2)
-    steering.page.wait_for_timeout(500)
+    steering.start_busy(2)
     check_drag(drag_through(panel))
     steering.page.mouse.up()
     x, y, width = panel.grab()
@@ -242,8 +242,7 @@ def test_the_same_while_another_cell_runs(steering):
     steering.page.mouse.move(x + width / 8, y, steps=3)
     steering.page.mouse.up()
     panel.wait_until_writing()
-    assert steering.is_running(2)
-    steering.finish(2)
+    steering.finish_busy(2)
     panel.wait_until_written()
 
 
@@ -262,20 +261,19 @@ def test_it_looks_as_it_should(steering):
     assert steering.foreign == []
 
 
-def test_steering_from_a_cell_of_a_lab(open_notebook):
-    notebook = open_notebook("steer-from-cell.ipynb", PATCHLAB)
-    notebook.run(0)
-    lab = Panel(notebook.page)
+def test_steering_from_a_cell_of_a_lab(steering):
+    steering.run(3)
+    lab = Panel(steering.page)
     lab.wait_until_done()
     lab.click(lab.grid, row=20, col=13)
     lab.root.locator('[data-step="steer"]').click()
-    panel = SteerPanel(notebook.page)
+    panel = SteerPanel(steering.page, nth=1)
     expect(panel.part("row")).to_have_count(1, timeout=60_000)
     expect(panel.part("vector")).to_contain_text("layer 20, position 13 (resid_pre)")
     panel.wait_until_written()
     lab.click(lab.grid, row=10, col=9)
     lab.root.locator('[data-step="steer"]').first.click()
     expect(panel.part("row")).to_have_count(2, timeout=60_000)
-    notebook.page.set_viewport_size({"width": 1400, "height": 1800})
-    notebook.screenshot("steer-from-cell")
-    assert notebook.page_errors == []
+    steering.page.set_viewport_size({"width": 1400, "height": 1800})
+    steering.screenshot("steer-from-cell")
+    assert steering.page_errors == []

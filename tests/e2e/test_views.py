@@ -134,7 +134,7 @@ def test_a_pinned_grid_and_the_difference_to_another(notebook, panel):
     cell = panel.cell(panel.grid)
     panel.click(panel.grid, row=LAYER, col=POSITION)
     one, other = (
-        float(notebook.ask(f"float(lab.experiment.sweep({site!r}, progress=False).recovery[{LAYER}, {POSITION}])"))
+        float(notebook.ask(f"lab.experiment.sweep({site!r}, layers=[{LAYER}], positions=[{POSITION}], progress=False).recovery.item()"))
         for site in ("resid_mid", "resid_pre")
     )
     difference = f"{one - other:+.2f}".replace("-", "−").replace("+", "\\+")
