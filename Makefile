@@ -18,11 +18,11 @@ export PIP_CONSTRAINT       := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-# one file on each core; but the end-to-end tests have the machine for themselves, since they ask how soon it answers
+# one file on each core, the end-to-end tests too: those that ask how soon it answers allow ten times of what it takes alone
 SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile
 # or the threads of one file wait for those of another
 ONE_THREAD := OMP_NUM_THREADS=1
-# a browser, a server and a kernel at once: on a busy machine one of them can be late; a test that fails three times is wrong
+# browsers, servers and kernels at once: on a busy machine one of them can be late; a test that fails three times is wrong
 ONCE_MORE := --reruns 2
 # pytest's 5: ARGS has chosen no test of this half
 NONE_IS_FINE = $(if $(ARGS),|| test $$? -eq 5)
@@ -46,7 +46,7 @@ demo: $(VENV)/.installed-demo $(BUNDLE)
 test: check chromium
 	cd js && npm test
 	$(ONE_THREAD) $(BIN)/python -m pytest $(SIDE_BY_SIDE) --ignore=tests/e2e $(ARGS) $(NONE_IS_FINE)
-	$(BIN)/python -m pytest tests/e2e $(ONCE_MORE) $(ARGS) $(NONE_IS_FINE)
+	$(ONE_THREAD) $(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/e2e $(ONCE_MORE) $(ARGS) $(NONE_IS_FINE)
 
 # the engine on the older transformers that many users have: blocks return tuples there
 test-transformers4: $(VENV4)/.installed
