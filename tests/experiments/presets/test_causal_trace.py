@@ -138,14 +138,14 @@ def test_the_users_model_is_left_as_it_was():
 
 def test_on_the_default_model(default_model):
     prompt = "The Eiffel Tower is in the city of"
-    result = pw.causal_trace(default_model, prompt, "The Eiffel Tower", " Paris", samples=4, layers=[2, 20])
+    result = pw.causal_trace(default_model, prompt, "The Eiffel Tower", " Paris", samples=2, layers=[2, 20])
     tokens = default_model.encode(prompt)
     subject, answer = result.info["subject"], default_model.encode(" Paris", special=False)[0]
     with torch.no_grad():
         sigma = float(default_model.hf.get_input_embeddings()(torch.tensor(default_model.encode("The Eiffel Tower"))).std())
     end = len(tokens) - 1
     for kind, layer, pos in [("hidden", 2, subject[-1]), ("hidden", 20, end), ("mlp", 2, subject[-1]), ("mlp", 20, 0), ("attn", 20, end)]:
-        expected = literal_trace(default_model.hf, tokens, subject, answer, sigma, kind, layer, pos, 10, samples=4)[1]
+        expected = literal_trace(default_model.hf, tokens, subject, answer, sigma, kind, layer, pos, 10, samples=2)[1]
         assert float(result.values.sel(kind=kind, layer=layer, pos=pos)) == pytest.approx(expected, abs=1e-4)
     assert result.clean > 0.3
     assert result.corrupted < result.clean / 3
