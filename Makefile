@@ -18,7 +18,7 @@ export PIP_CONSTRAINT       := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-# one file on each core, the end-to-end tests too: those that ask how soon it answers allow ten times of what it takes alone
+# one file on each core, the end-to-end tests too: those that ask how soon it answers allow many times what it takes
 SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile
 # or the threads of one file wait for those of another
 ONE_THREAD := OMP_NUM_THREADS=1
