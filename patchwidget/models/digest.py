@@ -22,8 +22,8 @@ from patchwidget.errors import ModelError
 _WORDS = 8192  # in a row
 _ROWS = {"cpu": 32}  # at once: what a core's cache holds
 _ROWS_ELSEWHERE = 1024
-# of configurations: where they were found and how they are run, which makes no other model
-_IDLE = {"transformers_version", "architectures", "dtype", "torch_dtype", "attn_implementation", "experts_implementation"}
+# of models and configurations: where they were found and how they are run, which makes no other model
+_IDLE = {"name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "attn_implementation", "experts_implementation"}
 
 
 def model_digest(hf: nn.Module) -> str:
@@ -72,7 +72,8 @@ def tensor_digest(tensor: Tensor) -> str:
 
 def plain_attributes(module: nn.Module) -> dict[str, Any]:
     """What a module holds as plain values: sizes, scales, names."""
-    return {name: value for name, value in vars(module).items() if not name.startswith("_") and name != "training" and _is_plain(value)}
+    idle = {"training", *_IDLE}
+    return {name: value for name, value in vars(module).items() if not name.startswith("_") and name not in idle and _is_plain(value)}
 
 
 def _row_sums(words: Tensor) -> Tensor:

@@ -127,7 +127,7 @@ def test_another_model(edit):
 def test_where_it_was_found_and_how_it_is_run_makes_no_other_model():
     hf = tiny_module("llama")
     digest = model_digest(hf)
-    hf.config._name_or_path = "elsewhere"
+    hf.config._name_or_path = hf.name_or_path = "elsewhere"
     hf.set_attn_implementation("eager")
     assert model_digest(hf) == digest
 
