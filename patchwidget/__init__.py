@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from .experiments.presets.mediation import mediation
     from .experiments.presets.movers import find_movers
     from .experiments.results.compare import compare
-    from .experiments.results.result import PatchResult
-    from .experiments.results.result_files import open_result
+    from .experiments.results.result import PatchResult, open_result
     from .experiments.sweeps.patch import Patch
     from .experiments.sweeps.sources import Mean, Noise, Placebo, Resample
     from .models.load import load, wrap
@@ -89,7 +88,7 @@ _HOME = {
     "find_movers": "experiments.presets.movers",
     "head_roles": "experiments.presets.head_roles",
     "mediation": "experiments.presets.mediation",
-    "open_result": "experiments.results.result_files",
+    "open_result": "experiments.results.result",
     "tasks": "prompts.tasks",
 }
 

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, BertConfig,
 
 import patchwidget as pw
 from patchwidget.experiments import attribution
-from patchwidget.experiments.results.result import ESTIMATE, EXACT, NOT_MEASURABLE
+from patchwidget.experiments.results.data import ESTIMATE, EXACT, NOT_MEASURABLE
 from patchwidget.runs import gradient_cache
 from tests.zoo import CLEAN, CORRUPTED, PAIR, telling_pair, tiny_experiment, tiny_model, tiny_module
 

@@ -13,7 +13,8 @@ from tqdm.auto import tqdm
 
 from patchwidget.errors import PatchError, PromptError
 from patchwidget.experiments.reproduce import shown
-from patchwidget.experiments.results.result import NOT_MEASURABLE, PatchResult
+from patchwidget.experiments.results.data import NOT_MEASURABLE
+from patchwidget.experiments.results.result import PatchResult
 from patchwidget.experiments.sweeps.spec import Choices
 from patchwidget.given import Index, as_list, plain, token_ids, whole
 from patchwidget.models.model import Model
