@@ -20,7 +20,9 @@ FOR_TYPES = "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    from {} 
 
 
 def lint(root: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", LINT], cwd=root, env={"PYTHONPATH": str(root)}, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-c", LINT], cwd=root, env={"PYTHONPATH": str(root)}, capture_output=True, text=True, check=False
+    )
 
 
 def reach_up(graph: grimp.ImportGraph) -> list[tuple[str, str]]:
