@@ -89,19 +89,21 @@ _HOME = {
     "head_roles": "experiments.presets.head_roles",
     "mediation": "experiments.presets.mediation",
     "open_result": "experiments.results.result",
-    "tasks": "prompts.tasks",
 }
+_MODULES = {"tasks": "prompts.tasks"}
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name in _MODULES:
+        value = import_module(f"{__name__}.{_MODULES[name]}")
+    elif name in _HOME:
+        value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = import_module(f"{__name__}.{_HOME[name]}")
     if name == "load":  # which takes its time: what the first question needs may as well come with it
         import_module(f"{__name__}.experiments.experiment")
-    value = getattr(home, name, home)  # some names are a module's own
     globals()[name] = value
     return value
 

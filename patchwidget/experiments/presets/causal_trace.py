@@ -21,6 +21,7 @@ from patchwidget.models.model import Model
 from patchwidget.prompts.alignment import Span, both_spans, find_span
 from patchwidget.prompts.pair import Answer, PromptPair, Text, tokenize_pair, tokenize_prompt
 from patchwidget.prompts.prompt_set import PromptSet
+from patchwidget.public import public
 from patchwidget.runs.checks import worst_checks
 
 from .embedding_noise import NoisedExperiment
@@ -40,6 +41,7 @@ class _Fact:
     answer: int
 
 
+@public
 def causal_trace(
     model: Model,
     prompt: Text | PromptSet | Sequence[PromptPair],

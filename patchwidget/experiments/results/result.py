@@ -6,10 +6,13 @@ from typing import Any
 import plotly.graph_objects as go
 import xarray as xr
 
+from patchwidget.public import public
+
 from .data import ResultData
 from .result_files import read_result, save_result
 
 
+@public
 class PatchResult(ResultData):
     """What patching did to the metric, cell by cell.
 
@@ -63,6 +66,7 @@ class PatchResult(ResultData):
         return plot_result(self, kind, significant)
 
 
+@public
 def open_result(path: str | Path) -> PatchResult:
     """Read what `PatchResult.save` wrote.
 
