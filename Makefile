@@ -56,6 +56,7 @@ check: $(VENV)/.installed-dev $(BUNDLE)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
+	$(BIN)/lint-imports --no-cache
 	cd js && npm run check
 
 build: $(VENV)/.installed-dev $(BUNDLE)

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from .experiments.presets.mediation import mediation
     from .experiments.presets.movers import find_movers
     from .experiments.results.compare import compare
-    from .experiments.results.result import PatchResult
-    from .experiments.results.result_files import open_result
+    from .experiments.results.result import PatchResult, open_result
     from .experiments.sweeps.patch import Patch
     from .experiments.sweeps.sources import Mean, Noise, Placebo, Resample
     from .models.load import load, wrap
@@ -89,20 +88,22 @@ _HOME = {
     "find_movers": "experiments.presets.movers",
     "head_roles": "experiments.presets.head_roles",
     "mediation": "experiments.presets.mediation",
-    "open_result": "experiments.results.result_files",
-    "tasks": "prompts.tasks",
+    "open_result": "experiments.results.result",
 }
+_MODULES = {"tasks": "prompts.tasks"}
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name in _MODULES:
+        value = import_module(f"{__name__}.{_MODULES[name]}")
+    elif name in _HOME:
+        value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = import_module(f"{__name__}.{_HOME[name]}")
     if name == "load":  # which takes its time: what the first question needs may as well come with it
         import_module(f"{__name__}.experiments.experiment")
-    value = getattr(home, name, home)  # some names are a module's own
     globals()[name] = value
     return value
 

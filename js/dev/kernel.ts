@@ -2,7 +2,18 @@
 import { beyond, taken, upTo, type Way, type Ways } from "../src/lab/ways";
 import { canonical } from "../src/transport/canonical";
 import type { FromPage } from "../src/transport/messages";
-import { type Data, directions, draw, explain, metrics, sites, steps } from "./lab";
+import {
+  attentionRow,
+  checks,
+  grid,
+  nothing,
+  type Params,
+  previewOf,
+  problemsOf,
+  promptsOf,
+  type Setting,
+} from "./answers";
+import { type Data, directions, explain, metrics, sites, steps } from "./lab";
 import { type Json, pack } from "./wire";
 
 export interface Behaviour {
@@ -15,22 +26,9 @@ export interface Behaviour {
   teach: boolean;
   live: boolean;
 }
-type Params = Record<string, unknown>;
-type Setting = { pair: number; site: string; metric: string; direction: string };
 type View = Json & { id: string; values?: Float32Array; recovery?: Float32Array; state?: Uint8Array };
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-const nothing = {
-  cells: [],
-  status: "none",
-  joint: null,
-  parts: null,
-  synergy: null,
-  noise_floor: 4e-7,
-  explain: "",
-  message: null,
-  hint: null,
-};
 
 export class FakeKernel {
   readonly #listeners = new Set<(content: unknown, buffers: DataView[]) => void>();
@@ -75,7 +73,7 @@ export class FakeKernel {
         return this.#open(id, "set", {}, []);
       },
       set_pair: () => this.#setPair(id, params),
-      preview: () => this.#preview(id, params),
+      preview: () => this.#post({ type: "preview", id, ...previewOf(params) }),
       sweep: () => this.#measure(this.#views.get(String(params.view)) as View, id),
       show: () => {
         this.#go(params.way as Way);
@@ -116,17 +114,6 @@ export class FakeKernel {
 
   /** What `hello` and `lab` have in common. */
   shared(): Json {
-    const { clean, corrupted, baselines } = this.#data;
-    const top = (first: string, second: string) => [
-      [first, 0.914],
-      [" the", 0.021],
-      [second, 0.009],
-      [" a", 0.0062],
-      [" his", 0.005],
-      [" her", 0.0031],
-      ["\n", 0.002],
-      [" them", 0.0004],
-    ];
     return {
       lab: {
         id: "dev",
@@ -145,20 +132,7 @@ export class FakeKernel {
         views: [...this.#views.keys()],
         teach: this.#teach,
       },
-      pair: {
-        clean,
-        corrupted,
-        columns: clean.map((_, i) => [i, i]),
-        differs: clean.map((token, i) => token !== corrupted[i]),
-        answer: " Mary",
-        distractor: " John",
-      },
-      baselines: {
-        clean: baselines[0],
-        corrupted: baselines[1],
-        clean_top: top(" Mary", " John"),
-        corrupted_top: top(" John", " Mary"),
-      },
+      ...promptsOf(this.#data),
       selection: this.#selection,
     };
   }
@@ -191,7 +165,9 @@ export class FakeKernel {
       this.#result(id, old);
       return this.#lab(null);
     }
-    const view = (method === "attention" ? this.#attention(params) : this.#grid(method, params, setting)) as View;
+    const view = (
+      method === "attention" ? attentionRow(this.#data, params) : grid(this.#data, method, params, setting)
+    ) as View;
     const common = {
       id: `v${this.#views.size + 1}`,
       key,
@@ -226,43 +202,6 @@ export class FakeKernel {
     if (method !== "attention") return this.#measure(made, id);
     made.status = "done";
     this.#result(id, made);
-  }
-
-  #grid(method: string, params: Params, setting: Setting): Json {
-    const { recovery, ...drawn } = draw(this.#data, method, params, setting.site, setting.direction);
-    const [clean, corrupted] = this.#data.baselines;
-    const known = Float32Array.from(recovery);
-    return {
-      kind: "grid",
-      ...drawn,
-      done: 0,
-      total: known.length,
-      seconds_left: null,
-      clean,
-      corrupted,
-      noise_floor: 4e-7,
-      reason: null,
-      checks: [],
-      values: known.map((r) => corrupted + r * (clean - corrupted)),
-      recovery: known,
-      state: Uint8Array.from(known, (r) => (Number.isNaN(r) ? 3 : 1)),
-    };
-  }
-
-  #attention(params: Params): Json {
-    const { clean, corrupted, attention } = this.#data;
-    return {
-      kind: "attention",
-      title: `Head ${params.layer}.${params.head}`,
-      crumb: "attention",
-      layer: params.layer,
-      head: params.head,
-      pos: params.pos,
-      tokens: corrupted,
-      tokens_clean: clean,
-      clean: Float32Array.from(attention.clean),
-      corrupted: Float32Array.from(attention.corrupted),
-    };
   }
 
   /** An estimate at once, then the exact cells, the largest first. */
@@ -321,19 +260,7 @@ export class FakeKernel {
       }
       tell(order.slice(start, start + batch), false, Math.min(total, start + batch));
     }
-    const ok = fails !== "check";
-    const checks = [
-      {
-        name: "identity patch",
-        ok,
-        value: ok ? 0 : 0.031,
-        limit: 1e-4,
-        text: "patching with the base run's own activation changes nothing",
-      },
-      { name: "full patch", ok: true, value: 1e-6, limit: 1e-3, text: "patching everything restores the clean run" },
-      { name: "logits", ok: true, value: 3e-6, limit: 1e-4, text: "logits equal those of the model called directly" },
-    ];
-    Object.assign(view, { status: "done", done: total, seconds_left: 0, checks });
+    Object.assign(view, { status: "done", done: total, seconds_left: 0, checks: checks(fails !== "check") });
     this.#result(id, view);
   }
 
@@ -349,7 +276,7 @@ export class FakeKernel {
   }
 
   #setPair(id: string, prompts: Params): void {
-    const problems = this.#problems(prompts);
+    const problems = problemsOf(prompts);
     if (problems[0]) {
       this.#post({ type: "error", id, view: null, ...problems[0] });
       return;
@@ -357,38 +284,6 @@ export class FakeKernel {
     this.#pairs.push({ label: "typed", answer: null, distractor: null, ...prompts });
     this.#setting.pair = this.#pairs.length - 1;
     void this.#open(id, "set", {}, []);
-  }
-
-  #problems({ clean, corrupted, answer }: Params): Json[] {
-    const [a, b] = [words(String(clean)), words(String(corrupted))];
-    if (a.length !== b.length) {
-      const message = `The clean prompt has ${a.length} tokens and the corrupted one ${b.length}, so positions do not correspond.`;
-      return [{ field: "corrupted", message, hint: "Choose words of equally many tokens." }];
-    }
-    if (words(String(answer ?? "")).length > 1)
-      return [{ field: "answer", message: `The answer '${answer}' is not one token.`, hint: "Choose a shorter word." }];
-    return [];
-  }
-
-  #preview(id: string, prompts: Params): void {
-    const [clean, corrupted] = [words(String(prompts.clean)), words(String(prompts.corrupted))];
-    const count = Math.max(clean.length, corrupted.length);
-    const columns = Array.from({ length: count }, (_, i) => [
-      i < clean.length ? i : null,
-      i < corrupted.length ? i : null,
-    ]);
-    const differs = columns.map((_, i) => clean[i] !== corrupted[i]);
-    const top = {
-      clean: [
-        [" Mary", 0.914, 7],
-        [" the", 0.02, 8],
-      ],
-      corrupted: [
-        [" John", 0.8, 9],
-        [" Mary", 0.04, 7],
-      ],
-    };
-    this.#post({ type: "preview", id, clean, corrupted, columns, differs, top, problems: this.#problems(prompts) });
   }
 
   async #select(id: string, cells: Params[]): Promise<void> {
@@ -404,8 +299,4 @@ export class FakeKernel {
     this.#selection = { ...this.#selection, status: "done", joint, parts, synergy: 0.12, explain };
     this.#post({ type: "selection", id, selection: this.#selection });
   }
-}
-
-function words(text: string): string[] {
-  return ["<|endoftext|>", ...(text.match(/\s?[^\s,.]+|[,.]|\s/gu) ?? [])];
 }

@@ -18,6 +18,7 @@ from patchwidget.experiments.sweeps.sources import Source, as_source, describe_s
 from patchwidget.experiments.sweeps.spec import Choices, Positions
 from patchwidget.experiments.sweeps.sweep import Sweep, run_through
 from patchwidget.given import Index, Indices, plain
+from patchwidget.public import public
 from patchwidget.runs.pair_runs import Runs
 from patchwidget.steering.optimal_direction import optimal_direction
 
@@ -29,6 +30,7 @@ from .reproduce import script, shown
 from .search import SearchResult, search
 
 
+@public
 class Experiment(Runs):
     """Patches activations of one run into another and measures what that changes.
 

@@ -28,6 +28,12 @@ def script(runs: Runs, call: str) -> str:
     return f"{setup(runs)}{experiment}\nresult = exp.{call}\n"
 
 
+def script_with(experiment: Any, *lines: str) -> str:
+    """Lines that use `exp`, with those before them that make it."""
+    whole = experiment.start("resid_pre").layout.info["code"]
+    return whole[: whole.index("result = ")] + "".join(f"{line}\n" for line in lines)
+
+
 def _metrics(metrics: Mapping[str, Metric]) -> str:
     """Metrics as they are given: one, a list, or with names of their own."""
     written = {name: repr(metric) if isinstance(metric, str) else own_name(metric) for name, metric in metrics.items()}

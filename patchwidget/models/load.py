@@ -8,12 +8,14 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from patchwidget.errors import ModelError
+from patchwidget.public import public
 
 from .default_model import DEFAULT_MODEL_NAME, default_model_folder
 from .model import Model
 from .unwrap import unwrap
 
 
+@public
 def load(
     name: str | Path | None = None, *, device: str | None = None, dtype: str | torch.dtype = "auto", device_map: Any = None, **kwargs: Any
 ) -> Model:
@@ -50,6 +52,7 @@ def load(
     return model
 
 
+@public
 def wrap(model: nn.Module | object, tokenizer: Any = None, *, name: str | None = None) -> Model:
     """Use a model that is in memory already, as it is: weights, device, dtype and attention setting stay the user's.
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from patchwidget.errors import ModelError, PromptError
 from patchwidget.given import token_ids
+from patchwidget.public import public
 
 from .anatomy import Anatomy, find_anatomy
 from .eager import uncompiled
@@ -29,6 +30,7 @@ _LONGER = (8, 32, 128)
 _locks: WeakKeyDictionary[nn.Module, RLock] = WeakKeyDictionary()
 
 
+@public
 class Model:
     """A decoder and its tokenizer. Made by `pw.load` or `pw.wrap`.
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from patchwidget.errors import MetricError, PromptError
 from patchwidget.given import Array, is_floating, plain, token_ids
 from patchwidget.models.model import Model
+from patchwidget.public import public
 
 from .alignment import Align, Both, Span, Spans, align_tokens, both_spans, find_span
 from .answers import Answer, answer_pieces, answer_tokens, check_answer, join_texts, output_indices
@@ -21,6 +22,7 @@ from .token_pair import TokenPair
 Text = str | Sequence[int | Array] | Sequence[Sequence[int]] | Tensor | Array
 
 
+@public
 @dataclass(frozen=True)
 class PromptPair:
     """Two prompts that should differ in as little as changes the answer.

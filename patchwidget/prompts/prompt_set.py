@@ -11,6 +11,7 @@ import pandas as pd
 from patchwidget.errors import PromptError
 from patchwidget.given import plain
 from patchwidget.models.model import Model
+from patchwidget.public import public
 
 from .alignment import Align
 from .answers import check_answer
@@ -21,6 +22,7 @@ from .tables import read_csv, read_jsonl
 _COLUMNS = tuple(field.name for field in fields(PromptPair) if field.name != "meta")
 
 
+@public
 class PromptSet(Sequence[PromptPair]):
     """Prompt pairs for one experiment: `pw.Experiment(model, prompt_set)`.
 

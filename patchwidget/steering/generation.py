@@ -17,12 +17,14 @@ from patchwidget.errors import PromptError
 from patchwidget.given import token_ids
 from patchwidget.models.model import Model
 from patchwidget.prompts.pair import tokenize_prompt
+from patchwidget.public import public
 
 from .finite import check_finite
 from .request import conversation_tokens, make_request
 from .steer import Steer, bind, steers_of
 
 
+@public
 @dataclass(frozen=True, eq=False)
 class Generation:
     """What followed a prompt. `str()` of it is the text.

@@ -21,6 +21,7 @@ from patchwidget.runs.pair_runs import Runs
 
 from .finite import check_finite
 from .generation import kl_divergence, read_prompts
+from .plots import plot_ladder
 from .rungs import climb
 from .steer import edits_of, in_order, steers_of
 
@@ -65,9 +66,7 @@ class Ladder:
 
     def plot(self) -> go.Figure:
         """A plotly figure: probabilities against strength, and the KL on an axis of its own."""
-        from .plots import plot_ladder
-
-        return plot_ladder(self)
+        return plot_ladder(self.strengths, self.probabilities, self.kl, self.info["model"])
 
     def __repr__(self) -> str:
         low, high = self.strengths.min(), self.strengths.max()

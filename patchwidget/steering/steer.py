@@ -15,6 +15,7 @@ from patchwidget.engine.sites import check_site, find_layer
 from patchwidget.errors import PatchError, SiteError
 from patchwidget.given import Index, Indices, Number, as_list, plain
 from patchwidget.models.model import Model
+from patchwidget.public import public
 
 from .provenance import warn_if_other
 from .vector import SteeringVector
@@ -34,6 +35,7 @@ Positions = str | Index | tuple[Index | None, Index | None] | slice | range
 _DEPTH = {site: depth for depth, site in enumerate(["resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post"])}
 
 
+@public
 @dataclass(frozen=True, eq=False)
 class Steer:
     """A vector as it is applied.

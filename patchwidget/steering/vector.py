@@ -15,12 +15,14 @@ from patchwidget.errors import ModelError, PatchError, SiteError
 from patchwidget.given import Array, Index, Indices, plain
 from patchwidget.models.model import Model
 from patchwidget.prompts.pair import Text, plain_prompts
+from patchwidget.public import public
 from patchwidget.runs.pair_runs import Runs
 
 from . import construct, vector_files
 from .methods import TokenRule, check_steered_site
 
 
+@public
 @dataclass(frozen=True, eq=False)
 class SteeringVector(construct.Made):
     """Directions to steer along. It adds, subtracts and scales like a vector, layer by layer.
@@ -105,10 +107,8 @@ class SteeringVector(construct.Made):
     def from_patch(cls, experiment: Runs, *, layer: Index, pos: Index, site: str = "resid_post") -> "SteeringVector":
         """The clean minus the corrupted activation at one cell of a grid: what a patch puts there, as a direction.
 
-        Over several pairs, the mean of those that have the position.
-
         Args:
-            experiment: a `pw.Experiment`.
+            experiment: a `pw.Experiment`; of several pairs, the mean of those that have the position is taken.
             layer, pos, site: the cell; negative numbers count from the end. Where prompts are aligned, `pos` is one of the run that is
                 patched, as in the grid, and the other run's is the one that it corresponds to.
 

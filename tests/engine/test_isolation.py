@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import patchwidget as pw
-from patchwidget.experiments.results.result import PENDING
+from patchwidget.experiments.results.data import PENDING
 from patchwidget.models.hooks import Hooks
 from tests.zoo import CORRUPTED, PAIR, tiny_experiment, tiny_model, tiny_module
 

@@ -11,7 +11,7 @@ import patchwidget as pw
 from patchwidget import ModelError, PatchError, PromptError, Steer, SteeringVector
 from patchwidget.steering.generation import Generation
 from tests.engine.test_isolation import traces_of
-from tests.steering.test_vector import _logits_with
+from tests.steering.test_methods import _logits_with
 from tests.zoo import tiny_model, tiny_module
 
 PROMPT = "My opinion of the film is that"

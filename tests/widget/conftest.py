@@ -5,7 +5,8 @@ import pytest
 
 from patchwidget.widget.lab.widget import PatchLab
 from tests import small as small_model
-from tests.widget.fakes import FakeExperiment, Page, RecordingComm
+from tests.widget.fakes import FakeExperiment
+from tests.widget.page import Page, RecordingComm
 
 
 class BareLab(PatchLab):

@@ -1,6 +1,7 @@
 /** Where one stands, what is on view there, and how a page moves before the kernel has heard of it.  Pure. */
+import type { Lab } from "./message-schema";
 import type { AttentionView, FromKernel, GridView, View } from "./messages";
-import type { LabState, OpenRequest } from "./state";
+import type { OpenRequest, Slot } from "./requests";
 import type { Views } from "./view-tree";
 import { beyond, sameWay, type Way } from "./ways";
 
@@ -13,7 +14,14 @@ export interface Move {
   before: Way | null;
 }
 
-type Here = Pick<LabState, "views" | "lab" | "moved" | "open">;
+/** What it depends on where one stands: the part of the lab's state that navigation knows. */
+export interface Here {
+  lab: Lab | null;
+  views: Views;
+  /** Where this page has gone before the kernel has confirmed it; else one stands at `lab.way`. */
+  moved: Move | null;
+  open: Readonly<Partial<Record<Slot, OpenRequest>>>;
+}
 
 /** Where one stands: breadcrumb, cursors, values and steps are those of its cells. */
 export function standing({ lab, moved }: Pick<Here, "lab" | "moved">): Way {
@@ -56,14 +64,14 @@ export function shown(state: Here): Shown {
 }
 
 /** A request that leads somewhere has been sent: one stands at once at the cell where it is asked, or at the view it goes to. */
-export function leave(state: LabState, { id, slot, params }: OpenRequest): Move | null {
+export function leave(state: Here, { id, slot, params }: OpenRequest): Move | null {
   if (slot === "show") return { request: id, way: params.way as Way, before: null };
   if (!Array.isArray(params.parent)) return state.moved;
   return { request: id, way: params.parent as Way, before: onView(state) };
 }
 
 /** The move after a message of the kernel, which `state` has taken in already. */
-export function land(state: LabState, before: LabState, message: FromKernel): Move | null {
+export function land(state: Here, before: Here, message: FromKernel): Move | null {
   const { moved, lab } = state;
   if (!moved || moved.way.some(({ view }) => !state.views.has(view))) return null;
   const mine = "id" in message && message.id === moved.request;
@@ -91,12 +99,12 @@ export function land(state: LabState, before: LabState, message: FromKernel): Mo
 }
 
 /** Whether the kernel has gone on from the end of a way: to a view that is being filled for another request. */
-function goesOn(lab: LabState["lab"], way: Way): boolean {
+function goesOn(lab: Lab | null, way: Way): boolean {
   return lab !== null && lab.way.length > way.length && sameWay(lab.way.slice(0, way.length), way);
 }
 
 /** At the view that was asked for. */
-function arrived({ views, lab }: LabState, moved: Move, view: string): Move {
+function arrived({ views, lab }: Here, moved: Move, view: string): Move {
   if (!moved.before || !views.has(view)) return { ...moved, before: null };
   return { ...moved, way: beyond(lab?.ways ?? [], moved.way, view), before: null };
 }

@@ -1,31 +1,21 @@
 /** What the page knows of the lab, and how each message changes it.  Pure functions: no DOM, no transport. */
 import type { Talk } from "../transport/connection";
-import type { Ahead, Problem, Question } from "../transport/messages";
-import type { Baselines, FieldProblem, Lab, Pair, Patch, Preview, Selection } from "./message-schema";
+import type { Ahead, Problem } from "../transport/messages";
+import type { Baselines, FieldProblem, Pair, Patch, Preview, Selection } from "./message-schema";
 import { type Cells, type FromKernel, type GridCells, type GridView, parseMessage, type View } from "./messages";
-import { land, leave, type Move, shown } from "./navigation";
-import type { Views } from "./view-tree";
+import { type Here, land, leave, shown } from "./navigation";
+import { type OpenRequest, type Slot, slotOf } from "./requests";
 
-/** What a request is about: of each there is one at a time, the newest. */
-export type Slot = "main" | "detail" | "show" | "selection" | "preview" | "prompts" | "other";
-/** A request of this page that is not over yet. */
-export type OpenRequest = { id: string; slot: Slot } & Question;
-
-export interface LabState {
+export interface LabState extends Here {
   link: "connecting" | "live" | "lost" | "stored";
   /** Something was asked, and nothing has come from the kernel for some seconds. */
   silent: boolean;
-  lab: Lab | null;
   pair: Pair | null;
   baselines: Baselines | null;
   selection: Selection | null;
   /** Whose work goes before this lab's. */
   ahead: Ahead;
-  views: Views;
-  /** Where this page has gone before the kernel has confirmed it; else one stands at `lab.way`. */
-  moved: Move | null;
   preview: Preview | null;
-  open: Readonly<Partial<Record<Slot, OpenRequest>>>;
   problems: Readonly<Partial<Record<"page" | "main" | "detail", Problem>>>;
   /** What is wrong with what was typed. */
   fields: readonly FieldProblem[];
@@ -46,25 +36,6 @@ export const initialState: LabState = {
   problems: {},
   fields: [],
 };
-
-const slots: Record<string, Slot> = {
-  set: "main",
-  sweep: "main",
-  set_pair: "prompts",
-  preview: "preview",
-  show: "show",
-  select: "selection",
-  steer: "other",
-  fetch: "other",
-  pin: "other",
-  teach: "other",
-  stop: "other",
-};
-
-/** All that is not named is a question asked at a cell. */
-export function slotOf(method: string): Slot {
-  return slots[method] ?? "detail";
-}
 
 /** A request has been sent: an earlier one of its slot is no longer waited for. */
 export function asked(state: LabState, request: OpenRequest): LabState {

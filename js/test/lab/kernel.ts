@@ -2,7 +2,8 @@
 import { type Holder, makeActions } from "../../src/lab/actions";
 import type { Lab, Step } from "../../src/lab/message-schema";
 import type { FromKernel, GridView, View } from "../../src/lab/messages";
-import { asked, type LabState, type OpenRequest, received, slotOf } from "../../src/lab/state";
+import { type OpenRequest, slotOf } from "../../src/lab/requests";
+import { asked, type LabState, received } from "../../src/lab/state";
 import { beyond, sameWay, taken, upTo, type Way, type Ways } from "../../src/lab/ways";
 import { canonical } from "../../src/transport/canonical";
 import type { Question } from "../../src/transport/messages";

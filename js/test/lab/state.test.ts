@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { GridView } from "../../src/lab/messages";
 import { shown, standing } from "../../src/lab/navigation";
-import { asked, type LabState, type OpenRequest, received, slotOf } from "../../src/lab/state";
+import { type OpenRequest, slotOf } from "../../src/lab/requests";
+import { asked, type LabState, received } from "../../src/lab/state";
 import { opened, parsed, standingAt, stateAfter, stop, viewOf } from "../fixtures";
 
 const request = (id: string, method: string, params: Record<string, unknown> = {}): OpenRequest => ({

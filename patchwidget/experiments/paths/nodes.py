@@ -8,6 +8,7 @@ from patchwidget.engine.sites import axis_size, find_layer, find_site
 from patchwidget.errors import SiteError
 from patchwidget.given import Index, Indices, as_list, checked_index, plain
 from patchwidget.models.model import Model
+from patchwidget.public import public
 
 SENDERS = ("z", "attn_out", "mlp_out", "resid_pre", "resid_mid")
 RECEIVERS = ("q", "k", "v", "k_per_head", "v_per_head", "mlp_in", "resid_post")
@@ -23,6 +24,7 @@ _OUTPUT = {
 }
 
 
+@public
 @dataclass(frozen=True)
 class Node:
     """A place in the model, for paths.

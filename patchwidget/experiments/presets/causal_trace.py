@@ -13,13 +13,15 @@ from tqdm.auto import tqdm
 
 from patchwidget.errors import PatchError, PromptError
 from patchwidget.experiments.reproduce import shown
-from patchwidget.experiments.results.result import NOT_MEASURABLE, PatchResult
+from patchwidget.experiments.results.data import NOT_MEASURABLE
+from patchwidget.experiments.results.result import PatchResult
 from patchwidget.experiments.sweeps.spec import Choices
 from patchwidget.given import Index, as_list, plain, token_ids, whole
 from patchwidget.models.model import Model
 from patchwidget.prompts.alignment import Span, both_spans, find_span
 from patchwidget.prompts.pair import Answer, PromptPair, Text, tokenize_pair, tokenize_prompt
 from patchwidget.prompts.prompt_set import PromptSet
+from patchwidget.public import public
 from patchwidget.runs.checks import worst_checks
 
 from .embedding_noise import NoisedExperiment
@@ -39,6 +41,7 @@ class _Fact:
     answer: int
 
 
+@public
 def causal_trace(
     model: Model,
     prompt: Text | PromptSet | Sequence[PromptPair],

@@ -14,6 +14,7 @@ from patchwidget.experiments.results.compare import Comparison, compare
 from patchwidget.experiments.results.result import PatchResult
 from patchwidget.models.model import Model
 from patchwidget.prompts.pair import PromptPair
+from patchwidget.public import public
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +62,7 @@ class BothDirections:
         return self.reading()
 
 
+@public
 def both_directions(
     model: Model, pair: PromptPair | Sequence[PromptPair], site: str, *, metric: Any = "logit_diff", **options: Any
 ) -> BothDirections:

@@ -19,6 +19,7 @@ from patchwidget.models.model import Model
 from patchwidget.prompts.pair import PromptPair, tokenize_pair
 from patchwidget.prompts.tasks import induction
 from patchwidget.prompts.token_pair import TokenPair
+from patchwidget.public import public
 
 # a destination, and the sources whose attention is added up
 Entry = tuple[int, list[int]]
@@ -27,6 +28,7 @@ EntriesOf = Callable[[TokenPair], list[Entry]]
 AMONG = 5  # a token counts as copied if it is among so many likeliest ones
 
 
+@public
 def head_roles(model: Model, task: PromptPair | Sequence[PromptPair], *, length: int = 20, samples: int = 4, seed: int = 0) -> xr.Dataset:
     """Scores of every head for the roles of the IOI circuit (Wang et al. 2022, section 3 and appendices), from 0 to 1.
 

@@ -18,6 +18,7 @@ from patchwidget.given import as_list
 from patchwidget.models.model import Model
 from patchwidget.prompts.pair import PromptPair
 from patchwidget.prompts.prompt_set import PromptSet
+from patchwidget.public import public
 from patchwidget.runs.checks import worst_checks
 
 # component -> the site, and whether all of a layer ("layer") or of the model ("model") goes together
@@ -68,6 +69,7 @@ class Mediation:
         return f"Mediation({self.total.size} pairs, mean total effect {float(self.total.mean()):.3g} times the odds; {measured})"
 
 
+@public
 def mediation(
     model: Model,
     task: PromptPair | PromptSet | Sequence[PromptPair],

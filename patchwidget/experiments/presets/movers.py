@@ -14,6 +14,7 @@ from patchwidget.experiments.paths.nodes import Node
 from patchwidget.experiments.results.result import PatchResult
 from patchwidget.models.model import Model
 from patchwidget.prompts.pair import PromptPair
+from patchwidget.public import public
 
 from .head_roles import head_roles, pairs_with_roles
 
@@ -75,6 +76,7 @@ class Movers:
         ]
 
 
+@public
 def find_movers(
     model: Model,
     task: PromptPair | Sequence[PromptPair],

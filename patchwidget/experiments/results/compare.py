@@ -10,6 +10,7 @@ import xarray as xr
 from scipy import stats
 
 from patchwidget.errors import PatchError
+from patchwidget.public import public
 
 from .result import PatchResult
 
@@ -66,6 +67,7 @@ class Comparison:
         return next(iter(self.effects.values())).dims
 
 
+@public
 def compare(results: Sequence[PatchResult] | Mapping[str, PatchResult]) -> Comparison:
     """Put results side by side: of two sites, two directions, two metrics, two models of the same shape, an estimate and the exact values.
 

@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from patchwidget.errors import PatchError
 
-from .result import ESTIMATE, PatchResult
+from .data import ESTIMATE, ResultData
 from .statistics import changes, significant
 
 _SCALE = "RdBu_r"  # diverging and safe for colour-blind readers; red is recovery, blue is harm
@@ -28,7 +28,7 @@ class _Place(TypedDict):
     col: int
 
 
-def plot_result(result: PatchResult, kind: str = "auto", outlined: xr.DataArray | bool | None = None) -> go.Figure:
+def plot_result(result: ResultData, kind: str = "auto", outlined: xr.DataArray | bool | None = None) -> go.Figure:
     """See `PatchResult.plot`. With more axes than a picture has, the strongest value over the last ones; of several pairs, the mean.
 
     Raises:
@@ -48,7 +48,7 @@ def plot_result(result: PatchResult, kind: str = "auto", outlined: xr.DataArray 
     return _styled(figure, f"{title} · estimated" if (result.state == ESTIMATE).any() else title)
 
 
-def plot_side_by_side(effects: Mapping[str, xr.DataArray], results: Mapping[str, PatchResult]) -> go.Figure:
+def plot_side_by_side(effects: Mapping[str, xr.DataArray], results: Mapping[str, ResultData]) -> go.Figure:
     """Effects of several results, as heat maps on one scale, or as bars in one picture."""
     reduced = {name: _to_two(effect) for name, effect in effects.items()}
     first = next(iter(reduced.values()))
@@ -86,7 +86,7 @@ def _kind_of(recovery: xr.DataArray, kind: str) -> str:
     return kind
 
 
-def _heat_map(recovery: xr.DataArray, result: PatchResult, marks: xr.DataArray | None) -> go.Figure:
+def _heat_map(recovery: xr.DataArray, result: ResultData, marks: xr.DataArray | None) -> go.Figure:
     panels = [str(dim) for dim in recovery.dims if dim in _PANELS]
     parts = [(str(label), recovery.sel({panels[0]: label})) for label in recovery[panels[0]].to_numpy()] if panels else [("", recovery)]
     figure = make_subplots(1, len(parts), subplot_titles=[name for name, _ in parts] if panels else None, shared_yaxes=True)
@@ -103,7 +103,7 @@ def _heat_map(recovery: xr.DataArray, result: PatchResult, marks: xr.DataArray |
     return figure
 
 
-def _heat(values: xr.DataArray, result: PatchResult, limit: float, what: str, *, bar: bool) -> go.Heatmap:
+def _heat(values: xr.DataArray, result: ResultData, limit: float, what: str, *, bar: bool) -> go.Heatmap:
     rows, cols = (str(dim) for dim in values.dims)
     return go.Heatmap(
         z=values.to_numpy(),
@@ -118,7 +118,7 @@ def _heat(values: xr.DataArray, result: PatchResult, limit: float, what: str, *,
     )
 
 
-def _outline(figure: go.Figure, marks: xr.DataArray, values: xr.DataArray, result: PatchResult, place: _Place) -> None:
+def _outline(figure: go.Figure, marks: xr.DataArray, values: xr.DataArray, result: ResultData, place: _Place) -> None:
     """Squares around the significant cells."""
     rows, cols = (str(dim) for dim in values.dims)
     at = np.argwhere(marks.to_numpy())
@@ -130,7 +130,7 @@ def _outline(figure: go.Figure, marks: xr.DataArray, values: xr.DataArray, resul
     figure.update_layout(legend={"orientation": "h", "y": -0.25})
 
 
-def _bars(recovery: xr.DataArray, result: PatchResult, marks: xr.DataArray | None) -> go.Figure:
+def _bars(recovery: xr.DataArray, result: ResultData, marks: xr.DataArray | None) -> go.Figure:
     """Bars over the first axis; a second one gives bars side by side."""
     panels = [str(dim) for dim in recovery.dims if dim in _PANELS]
     figure = go.Figure()
@@ -148,7 +148,7 @@ def _bars(recovery: xr.DataArray, result: PatchResult, marks: xr.DataArray | Non
     return _with_levels(figure, dim, "recovery").update_layout(showlegend=bool(panels))
 
 
-def _dose(recovery: xr.DataArray, result: PatchResult, marks: xr.DataArray | None) -> go.Figure:
+def _dose(recovery: xr.DataArray, result: ResultData, marks: xr.DataArray | None) -> go.Figure:
     """Recovery against strength, one line for each place on the other axes."""
     dose = next(str(dim) for dim in recovery.dims if dim in _DOSES)
     others = [str(dim) for dim in recovery.dims if dim != dose]
@@ -165,7 +165,7 @@ def _dose(recovery: xr.DataArray, result: PatchResult, marks: xr.DataArray | Non
     return figure.update_xaxes(type="linear")
 
 
-def _ranks(recovery: xr.DataArray, result: PatchResult, marks: xr.DataArray | None) -> go.Figure:
+def _ranks(recovery: xr.DataArray, result: ResultData, marks: xr.DataArray | None) -> go.Figure:
     """Cells from the largest effect to the smallest: how few of them carry how much."""
     flat = recovery.to_numpy().ravel()
     order = np.argsort(-np.abs(np.nan_to_num(flat)), kind="stable")
@@ -192,7 +192,7 @@ def _styled(figure: go.Figure, title: str) -> go.Figure:
     return figure.update_layout(title={"text": title, "font": {"size": 14}}, template="plotly_white")
 
 
-def _marks(result: PatchResult, outlined: xr.DataArray | bool | None) -> xr.DataArray | None:
+def _marks(result: ResultData, outlined: xr.DataArray | bool | None) -> xr.DataArray | None:
     """The cells to outline."""
     if isinstance(outlined, xr.DataArray):
         return outlined
@@ -202,7 +202,7 @@ def _marks(result: PatchResult, outlined: xr.DataArray | bool | None) -> xr.Data
     return significant(result)
 
 
-def _error(result: PatchResult, panel: str | None, label: str) -> dict | None:
+def _error(result: ResultData, panel: str | None, label: str) -> dict | None:
     """Standard errors of the mean recovery over pairs, as bars of error."""
     if "pair" not in result.values.dims or result.reason:
         return None
@@ -234,7 +234,7 @@ def _cycle(n: int) -> Sequence[str]:
     return [_COLORS[i % len(_COLORS)] for i in range(n)]
 
 
-def _labels(values: xr.DataArray, dim: str, result: PatchResult) -> list[str]:
+def _labels(values: xr.DataArray, dim: str, result: ResultData) -> list[str]:
     labels, tokens = values[dim].to_numpy(), result.info.get("tokens")
     if tokens and dim in ("pos", "dest_pos", "src_pos") and labels.dtype.kind == "i":
         return [f"{n} {tokens[n]}" for n in labels]

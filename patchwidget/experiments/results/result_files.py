@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -21,14 +21,16 @@ from patchwidget.errors import PatchError
 from patchwidget.runs.checks import Check
 from patchwidget.whole_files import write_whole
 
-from .result import PatchResult
+from .data import ResultData
+
+_R = TypeVar("_R", bound=ResultData)
 
 FORMAT, VERSION = "patchwidget result", 1
 _HEADER = {"format", "version", "made", "results"}
 _RESULT = {"dims", "coords", "name", "clean", "corrupted", "noise", "checks", "info"}
 
 
-def save_result(result: PatchResult, path: str | Path) -> Path:
+def save_result(result: ResultData, path: str | Path) -> Path:
     """Write a result, with its further metrics, into one file.
 
     It is written under another name and then renamed, so that after a crash the old file or the new one is there, whole.
@@ -54,8 +56,8 @@ def save_result(result: PatchResult, path: str | Path) -> Path:
     return path
 
 
-def open_result(path: str | Path) -> PatchResult:
-    """Read what `PatchResult.save` wrote.
+def read_result(path: str | Path, kind: type[_R]) -> _R:
+    """Read what `save_result` wrote, as a result of the given class.
 
     Raises:
         PatchError: there is no such file, it is cut short or damaged, it is something else, or a newer patchwidget wrote it.
@@ -63,7 +65,7 @@ def open_result(path: str | Path) -> PatchResult:
     try:
         with zipfile.ZipFile(path) as file:
             header = _checked(json.loads(file.read("header.json")), path)
-            results = {name: _read(one, file, number, path) for number, (name, one) in enumerate(header["results"].items())}
+            results = {name: _read(kind, one, file, number, path) for number, (name, one) in enumerate(header["results"].items())}
     except OSError as error:
         raise PatchError(f"{path} can't be read: {error.strerror or error}.", "Check the path.") from error
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError, zlib.error) as error:
@@ -86,7 +88,7 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | float | bool) else repr(value)
 
 
-def _described(result: PatchResult) -> dict[str, Any]:
+def _described(result: ResultData) -> dict[str, Any]:
     return {
         "dims": list(result.values.dims),
         "coords": {str(dim): result.values.coords[dim].to_numpy().tolist() for dim in result.values.dims},
@@ -99,7 +101,7 @@ def _described(result: PatchResult) -> dict[str, Any]:
     }
 
 
-def _read(described: dict[str, Any], file: zipfile.ZipFile, number: int, path: str | Path) -> PatchResult:
+def _read(kind: type[_R], described: dict[str, Any], file: zipfile.ZipFile, number: int, path: str | Path) -> _R:
     if strange := set(described) - _RESULT:
         raise PatchError(
             f"{path} has {', '.join(sorted(strange))}, which this patchwidget does not know.", "Update patchwidget to open it."
@@ -110,7 +112,7 @@ def _read(described: dict[str, Any], file: zipfile.ZipFile, number: int, path: s
         xr.DataArray(x, dims="pair") if isinstance(x, list) else float(x) for x in (described["clean"], described["corrupted"])
     )
     checks = [Check(**check) for check in described["checks"]]
-    return PatchResult(array, clean, corrupted, state, checks, described["noise"], described["info"])
+    return kind(array, clean, corrupted, state, checks, described["noise"], described["info"])
 
 
 def _checked(header: Any, path: str | Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from statsmodels.stats.multitest import multipletests
 
 from patchwidget.errors import PatchError
 
-from .result import PatchResult
+from .data import ResultData
 
 METHODS = {
     "fdr_bh": "Benjamini-Hochberg: the expected share of false ones among the cells called significant is at most alpha",
@@ -24,7 +24,7 @@ _WORK = 5e10  # multiplications that a permutation test may take at most
 _BATCH = 4_000_000  # numbers in memory at once
 
 
-def changes(result: PatchResult, placebo: PatchResult | None = None) -> xr.DataArray:
+def changes(result: ResultData, placebo: ResultData | None = None) -> xr.DataArray:
     """By pair, how far each patch changed the metric of the run that was patched, in units of the metric: [pair, ...].
 
     Args:
@@ -46,12 +46,12 @@ def changes(result: PatchResult, placebo: PatchResult | None = None) -> xr.DataA
 
 
 def statistics(
-    result: PatchResult,
+    result: ResultData,
     *,
     confidence: float = 0.95,
     alternative: str = "two-sided",
     method: str = "fdr_bh",
-    placebo: PatchResult | None = None,
+    placebo: ResultData | None = None,
     resamples: int | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
@@ -104,12 +104,12 @@ def statistics(
 
 
 def significant(
-    result: PatchResult,
+    result: ResultData,
     alpha: float = 0.05,
     method: str = "fdr_bh",
     *,
     alternative: str = "two-sided",
-    placebo: PatchResult | None = None,
+    placebo: ResultData | None = None,
     resamples: int | None = None,
     seed: int = 0,
 ) -> xr.DataArray:
@@ -137,7 +137,7 @@ def significant(
     return change.isel(pair=0, drop=True).copy(data=found).rename("significant").assign_attrs(alpha=alpha, method=method)
 
 
-def why_no_p(result: PatchResult) -> str | None:
+def why_no_p(result: ResultData) -> str | None:
     """Why there can be no p-value, or None."""
     pairs = result.values.sizes.get("pair", 1)
     return None if pairs > 1 else "There is one pair only: how the effect varies between prompts is not known, so there is no p-value."
@@ -223,7 +223,7 @@ def _interval(sample: np.ndarray, confidence: float, seed: int, resamples: int) 
     return found.low, found.high
 
 
-def _recovery(result: PatchResult, mean: np.ndarray, flat: np.ndarray) -> np.ndarray:
+def _recovery(result: ResultData, mean: np.ndarray, flat: np.ndarray) -> np.ndarray:
     gap = np.broadcast_to(np.asarray(result.clean - result.corrupted, np.float64).reshape(-1, 1), flat.shape)
     mean_gap = np.where(np.isfinite(flat), gap, 0).sum(0) / np.maximum(np.isfinite(flat).sum(0), 1)
     signed = -mean if result.info.get("direction") == "noise" else mean
@@ -239,7 +239,7 @@ def _check(method: str, alternative: str, resamples: int | None) -> None:
         raise PatchError(f"resamples={resamples} is too few.", "Give a whole number from 1 on, or leave it out for as many as are needed.")
 
 
-def _check_placebo(result: PatchResult, placebo: PatchResult) -> None:
+def _check_placebo(result: ResultData, placebo: ResultData) -> None:
     """A control has to be the same sweep, but for its source."""
     ours, theirs = result.values, placebo.values
     if theirs.dims != ours.dims or theirs.shape != ours.shape:
@@ -258,13 +258,13 @@ def _check_placebo(result: PatchResult, placebo: PatchResult) -> None:
     raise PatchError(different, "Sweep the same cells of the same experiment with source=pw.Placebo().")
 
 
-def _same_runs(one: PatchResult, other: PatchResult) -> bool:
+def _same_runs(one: ResultData, other: ResultData) -> bool:
     """Whether the runs without a patch have the same metric."""
     noise = max(one.noise, other.noise)
     return all(np.allclose(getattr(one, run), getattr(other, run), rtol=0, atol=noise, equal_nan=True) for run in ("clean", "corrupted"))
 
 
-def _window(result: PatchResult) -> int:
+def _window(result: ResultData) -> int:
     """How many layers are patched at once, as the call has it that the result came from."""
     given = re.search(r"\bwindow=(\d+)", result.code().rpartition("\nresult = ")[2])
     return int(given[1]) if given else 1

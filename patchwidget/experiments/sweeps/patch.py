@@ -10,10 +10,12 @@ from patchwidget.engine.sites import MODULE, axis_size, check_site, find_layer, 
 from patchwidget.errors import SiteError
 from patchwidget.given import Index, Indices, as_list, checked_index, plain
 from patchwidget.models.model import Model
+from patchwidget.public import public
 
 from .sources import Source, Values, as_source
 
 
+@public
 @dataclass(frozen=True, eq=False)
 class Patch:
     """One activation, or part of it, to be replaced.

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 import xarray as xr
 
-from patchwidget.experiments.results.result import ESTIMATE, EXACT, NOT_MEASURABLE, PatchResult
+from patchwidget.experiments.results.data import ESTIMATE, EXACT, NOT_MEASURABLE
+from patchwidget.experiments.results.result import PatchResult
 from patchwidget.runs.checks import Check
 from patchwidget.runs.pair_runs import Runs
 

@@ -15,12 +15,14 @@ from patchwidget.engine.sites import find_site
 from patchwidget.errors import PatchError, PromptError, SiteError
 from patchwidget.given import Array, token_ids
 from patchwidget.prompts.pair import Text, plain_prompts, tokenize_prompt
+from patchwidget.public import public
 from patchwidget.runs.pair_runs import Runs
 
 # (site, layer) -> what to put there, [T, ...] by position of the base prompt
 Values = Callable[[str, int], Tensor]
 
 
+@public
 @dataclass(frozen=True)
 class Resample:
     """The activations of another prompt of the same length ("resample ablation"): a text, or token ids."""
@@ -31,6 +33,7 @@ class Resample:
         object.__setattr__(self, "prompt", token_ids(self.prompt))
 
 
+@public
 @dataclass(frozen=True, eq=False)
 class Mean:
     """The mean activation over reference prompts.
@@ -48,6 +51,7 @@ class Mean:
         object.__setattr__(self, "prompts", plain_prompts(self.prompts))
 
 
+@public
 @dataclass(frozen=True)
 class Noise:
     """Gaussian noise added to the base run's own activation.
@@ -62,6 +66,7 @@ class Noise:
     seed: int = 0
 
 
+@public
 @dataclass(frozen=True)
 class Placebo:
     """The base run's own activation moved by a random direction, as far as the other run's lies from it: a matched control.

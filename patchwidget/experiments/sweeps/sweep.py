@@ -9,7 +9,8 @@ from tqdm.auto import tqdm
 
 from patchwidget.engine.edits import Cell
 from patchwidget.errors import PatchError
-from patchwidget.experiments.results.result import ESTIMATE, EXACT, NOT_MEASURABLE, PENDING, PatchResult
+from patchwidget.experiments.results.data import ESTIMATE, EXACT, NOT_MEASURABLE, PENDING
+from patchwidget.experiments.results.result import PatchResult
 from patchwidget.runs.checks import Check, describe_failed, reached_check, warn_of_failed, worst_checks
 from patchwidget.runs.pair_runs import Runs
 

@@ -1,16 +1,8 @@
 """The lines of Python that compute again what a lab shows."""
 
-from typing import Any
-
 from patchwidget.widget.transport.protocol import Message
 
 from .views import GridView, View
-
-
-def script(experiment: Any, *lines: str) -> str:
-    """Lines that use `exp`, with those before them that make it."""
-    whole = experiment.start("resid_pre").layout.info["code"]
-    return whole[: whole.index("result = ")] + "".join(f"{line}\n" for line in lines)
 
 
 def code_of_view(view: View, selected: list[Message]) -> str:

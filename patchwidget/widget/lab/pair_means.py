@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from patchwidget.errors import PatchError
-from patchwidget.experiments.results.result import ESTIMATE, EXACT, NOT_MEASURABLE, PENDING
+from patchwidget.experiments.results.data import ESTIMATE, EXACT, NOT_MEASURABLE, PENDING
 
 ALPHA = 0.05
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from patchwidget.errors import PatchError, SiteError
 from patchwidget.experiments.paths.nodes import Node
+from patchwidget.experiments.reproduce import script_with
 from patchwidget.widget.transport.protocol import Message
 
 from .attention import AttentionView
 from .axes import check_place, head_axis, place_axis, site_name, token_labels, token_name
-from .code import script
 from .drilldown import ONE_PAIR, ONE_PAIR_ONLY, Steps
 from .experiment_pool import Setting
 from .explanations import explain_attention, explain_parts, explain_paths
@@ -160,7 +160,7 @@ def _parts(asked: Asked, layer: int, head: int) -> GridView:
         title=f"Head {layer}.{head} by part and token",
         crumb=f"head {layer}.{head}",
         explain=explain_parts(layer, head, experiment),
-        code=script(experiment, f"parts = {{site: exp.sweep(site, layers=[{layer}], heads=[{head}]) for site in {sites}}}"),
+        code=script_with(experiment, f"parts = {{site: exp.sweep(site, layers=[{layer}], heads=[{head}]) for site in {sites}}}"),
         steps=steps.of_parts(layer, head),
         rows=Axis("site", len(sites), sites, tuple(_PARTS)),
         cols=Axis("pos", len(tokens), None, tokens),
@@ -186,7 +186,7 @@ def _paths(asked: Asked, layer: int, head: int, site: str) -> GridView:
         title=f"Paths into the {site_name(letter)} of head {layer}.{head}",
         crumb=f"into {letter} of {layer}.{head}",
         explain=explain_paths(layer, head, letter, experiment),
-        code=script(
+        code=script_with(
             experiment,
             f"receiver = pw.Node({_PARTS[letter]!r}, layer={layer}, head={head})",
             "heads, mlps = (exp.paths(receiver=receiver, senders=senders) for senders in ('z', 'mlp_out'))",
@@ -214,7 +214,7 @@ def _attention(asked: Asked, layer: int, head: int, pos: int | None) -> Attentio
         title=f"Pattern of head {layer}.{head}" if pos is None else f"Head {layer}.{head} attends from {token_name(experiment, pos)}",
         crumb=f"head {layer}.{head}",
         explain=explain_attention(pos),
-        code=script(experiment, f"row = exp.attention({layer}, {head}, {pos})"),
+        code=script_with(experiment, f"row = exp.attention({layer}, {head}, {pos})"),
         steps=steps.of_head({"layer": layer, "head": head}, {})[1:],  # all but where it looks
         layer=layer,
         head=head,

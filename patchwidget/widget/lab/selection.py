@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from patchwidget.errors import SiteError
-from patchwidget.experiments.results.result import EXACT
+from patchwidget.experiments.results.data import EXACT
 from patchwidget.experiments.sweeps.patch import Patch
 from patchwidget.widget.transport.protocol import Message
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from IPython.display import display, publish_display_data
 
-from patchwidget.experiments.results.result import ESTIMATE, EXACT
+from patchwidget.experiments.results.data import ESTIMATE, EXACT
 
 from .views import Axis, GridView
 

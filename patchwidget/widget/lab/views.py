@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from patchwidget.errors import PatchError
-from patchwidget.experiments.results.result import EXACT, NOT_MEASURABLE, PENDING
+from patchwidget.experiments.results.data import EXACT, NOT_MEASURABLE, PENDING
 from patchwidget.runs.checks import changed_check
 from patchwidget.widget.transport.protocol import Message
 

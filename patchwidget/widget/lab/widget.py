@@ -9,6 +9,7 @@ from typing import Any
 import traitlets
 
 from patchwidget.errors import PatchError
+from patchwidget.public import public
 from patchwidget.widget.hosts.jupyter import waits_for_cells
 from patchwidget.widget.transport import protocol
 from patchwidget.widget.transport.asker import About
@@ -26,6 +27,7 @@ from .static_image import Picture
 from .steer_panel import SteerUnder
 
 
+@public
 class PatchLab(LiveWidget):
     """Activation patching to click on: a grid of recovery that fills by itself, and what is behind each of its cells.
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from patchwidget.experiments.reproduce import script_with
 from patchwidget.steering.ladder import make_ladder
 from patchwidget.steering.vector import SteeringVector
-from patchwidget.widget.lab.code import script
 from patchwidget.widget.transport.protocol import Message
 from patchwidget.widget.transport.worker import DETAIL, SELECTION
 
@@ -51,7 +51,7 @@ def add_cell(session: SteerSession, request: str | None, experiment: Any, layer:
 
     def code(name: str, layers: Sequence[int]) -> str:
         made = f"{name} = pw.SteeringVector.from_patch(exp, layer={layer}, pos={pos}, site={site!r})"
-        lines = script(experiment, made).rstrip("\n")
+        lines = script_with(experiment, made).rstrip("\n")
         return lines[lines.index("pair = ") :]  # the model is loaded by then
 
     session.add(request, session.add_source(Source("", f"layer {layer}, position {pos} ({site})", vector, code)))

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from patchwidget.errors import PatchError
+from patchwidget.public import public
 from patchwidget.steering.methods import find_method
 from patchwidget.steering.provenance import warn_if_other
 from patchwidget.steering.steer import Steer
@@ -32,6 +33,7 @@ from .session import SteerSession
 from .settings import Settings, checked
 
 
+@public
 class SteerLab(LiveWidget):
     """Steering to drag: what comes next at every strength while a slider moves, and both texts side by side when it is let go.
 

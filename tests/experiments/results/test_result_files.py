@@ -12,7 +12,8 @@ import xarray as xr
 import patchwidget as pw
 from patchwidget import whole_files
 from patchwidget.experiments.results import result_files
-from patchwidget.experiments.results.result import EXACT, PatchResult
+from patchwidget.experiments.results.data import EXACT
+from patchwidget.experiments.results.result import PatchResult
 from tests.zoo import CLEAN, CORRUPTED, telling_pair, tiny_experiment, tiny_model
 
 

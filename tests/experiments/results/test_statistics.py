@@ -10,7 +10,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 import patchwidget as pw
-from patchwidget.experiments.results.result import EXACT, PatchResult
+from patchwidget.experiments.results.data import EXACT
+from patchwidget.experiments.results.result import PatchResult
 from patchwidget.experiments.results.statistics import bootstrap_interval, corrected, sign_flip_p
 from tests.zoo import CLEAN, CORRUPTED, telling_pair, tiny_model
 

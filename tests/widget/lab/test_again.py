@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from patchwidget.errors import PatchError
-from patchwidget.experiments.results.result import ESTIMATE, EXACT, NOT_MEASURABLE
+from patchwidget.experiments.results.data import ESTIMATE, EXACT, NOT_MEASURABLE
 from patchwidget.widget.lab.experiment_pool import Setting
 from patchwidget.widget.lab.grid_questions import canonical
 from patchwidget.widget.lab.tasks import Work

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from patchwidget.errors import PatchError
-from patchwidget.experiments.results.result import EXACT
+from patchwidget.experiments.results.data import EXACT
 from patchwidget.widget.lab import grid_questions, jobs, view_tree
 from patchwidget.widget.lab.experiment_pool import Bench, Setting
 from patchwidget.widget.lab.session import Session

@@ -16,7 +16,7 @@ from patchwidget.widget.lab.pair_means import mean_so_far
 from patchwidget.widget.lab.session import Session
 from patchwidget.widget.lab.static_image import picture_of
 from tests.widget.conftest import BareLab
-from tests.widget.fakes import Page
+from tests.widget.page import Page
 
 NAMES = [" John", " Mary", " Tom", " Ann"]
 

@@ -5,7 +5,8 @@ import pytest
 import patchwidget as pw
 from patchwidget.errors import PatchError
 from tests.widget.conftest import BareLab
-from tests.widget.fakes import FakeExperiment, FakeModel, Gate, Page
+from tests.widget.fakes import FakeExperiment, FakeModel, Gate
+from tests.widget.page import Page
 
 
 def test_the_menus_say_what_there_is_and_why_something_is_not(open_lab):

@@ -12,7 +12,8 @@ import pytest
 from patchwidget.widget.lab import static_image as picture_module
 from patchwidget.widget.lab.static_image import colour, picture_of, png_of
 from patchwidget.widget.transport.html_export import as_stored
-from tests.widget.fakes import FakeExperiment, Gate, unpacked
+from tests.widget.fakes import FakeExperiment, Gate
+from tests.widget.page import unpacked
 
 
 def opened(stored):

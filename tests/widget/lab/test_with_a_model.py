@@ -7,7 +7,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 import patchwidget as pw
 from tests.widget.conftest import BareLab
-from tests.widget.fakes import Page
+from tests.widget.page import Page
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from patchwidget.widget.steer.rows import RUNGS, round_up
 from patchwidget.widget.steer.widget import SteerLab
 from patchwidget.widget.transport import protocol
 from tests.widget.conftest import BareLab
-from tests.widget.fakes import Page
+from tests.widget.page import Page
 
 EXAMPLES = json.loads((Path(__file__).parents[2] / "protocol" / "steer_messages.json").read_text())
 PROMPT = "When John and Mary went to the"
