@@ -12,7 +12,7 @@ from patchwidget.engine.recording import Recording, record
 from patchwidget.engine.sites import check_site
 from patchwidget.errors import PatchError, PromptError, SiteError
 from patchwidget.given import Index
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.pair import Text, tokenize_prompt
 from patchwidget.runs.pair_runs import Runs
 
@@ -37,7 +37,7 @@ class Made:
 
 
 def from_pairs(
-    model: Model,
+    model: WrappedModel,
     positive: Sequence[Text],
     negative: Sequence[Text],
     layers: Sequence[int],
@@ -123,7 +123,7 @@ def from_file(path: Path) -> Made:
     )
 
 
-def norms_over(model: Model, prompts: Sequence[Text], site: str) -> dict[int, float]:
+def norms_over(model: WrappedModel, prompts: Sequence[Text], site: str) -> dict[int, float]:
     """See `SteeringVector.with_norms`."""
     several = [prompts] if isinstance(prompts, str) else list(prompts)
     if not several:
@@ -132,7 +132,7 @@ def norms_over(model: Model, prompts: Sequence[Text], site: str) -> dict[int, fl
     return residual_norms(model, runs, site)
 
 
-def chosen_layers(model: Model, layer: int | None, layers: Sequence[int] | None) -> list[int]:
+def chosen_layers(model: WrappedModel, layer: int | None, layers: Sequence[int] | None) -> list[int]:
     """The layers that `layer` or `layers` names; PatchError unless it is one of the two."""
     if (layer is None) == (layers is None):
         raise PatchError("A vector needs a layer: either `layer` or `layers`.", f"layer={model.n_layers // 2} is the middle one.")

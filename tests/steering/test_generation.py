@@ -164,7 +164,7 @@ def test_prompts_that_can_not_be_continued():
     with pytest.raises(PromptError, match="has no chat template"):
         model.generate([{"role": "user", "content": "hello"}])
     with pytest.raises(PromptError, match="A stream continues one prompt"):
-        model.stream([[1, 2], [3]])
+        model.stream(torch.tensor([[1, 2], [3, 4]]))
 
 
 @pytest.mark.parametrize(

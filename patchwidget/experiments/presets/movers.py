@@ -12,7 +12,7 @@ from patchwidget.errors import PatchError
 from patchwidget.experiments.experiment import Experiment
 from patchwidget.experiments.paths.nodes import Node
 from patchwidget.experiments.results.result import PatchResult
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.pair import PromptPair
 
 from .head_roles import head_roles, pairs_with_roles
@@ -76,7 +76,7 @@ class Movers:
 
 
 def find_movers(
-    model: Model,
+    model: WrappedModel,
     task: PromptPair | Sequence[PromptPair],
     *,
     most: int = 4,
