@@ -61,7 +61,14 @@ def extract(
     site: str,
     token_rule: TokenRule | None,
 ) -> Extracted:
-    """Run the examples and make one direction per layer. Arguments and errors as in `SteeringVector.from_pairs`."""
+    """Run the examples and make one direction [d_model] per layer; [positions, d_model] with the rule "positions".
+
+    Raises:
+        PromptError: a side is empty, both are the same or have the same activations, or do not form pairs where pairs are needed.
+        SiteError: no such layer or site.
+        PatchError: no such method or rule, or activations that are not finite.
+        ModelError: the model is in training mode.
+    """
     how = find_method(method)
     rule = _checked_rule(method, how, token_rule)
     check_steered_site(site)

@@ -1,7 +1,7 @@
 """Prompts to be continued: texts, token ids and conversations, as token ids."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from patchwidget.errors import PromptError
 from patchwidget.given import Array, token_ids
@@ -14,7 +14,7 @@ Message = Mapping[str, Any]
 Prompt = str | Sequence[int] | Array | Sequence[Message]
 
 
-def read_prompts(model: WrappedModel, prompt: Any, *, chat: bool = False) -> tuple[list[list[int]], bool]:
+def read_prompts(model: WrappedModel, prompt: Prompt | Sequence[Prompt], *, chat: bool = False) -> tuple[list[list[int]], bool]:
     """Prompts as token ids, and whether a list of them was given.
 
     Args:
@@ -24,15 +24,15 @@ def read_prompts(model: WrappedModel, prompt: Any, *, chat: bool = False) -> tup
     Raises:
         PromptError: a prompt is empty, too long or not understood, or there is no chat template.
     """
-    prompt = token_ids(prompt)
-    several = isinstance(prompt, Sequence) and not isinstance(prompt, str) and not _is_one(prompt)
-    prompts = list(prompt) if several else [prompt]
+    given = token_ids(prompt)
+    several = isinstance(given, Sequence) and not isinstance(given, str) and not _is_one(given)
+    prompts = list(given) if several else [given]
     if not prompts:
         raise PromptError("The list of prompts is empty.", "Give at least one.")
     return [_tokens(model, one, chat=chat) for one in prompts], several
 
 
-def conversation_tokens(model: WrappedModel, messages: Sequence[Any]) -> list[int]:
+def conversation_tokens(model: WrappedModel, messages: Sequence[Message]) -> list[int]:
     """A conversation as the model's chat template writes it.
 
     Raises:
@@ -57,9 +57,13 @@ def _is_one(prompt: Sequence[Any]) -> bool:
     return bool(prompt) and all(isinstance(item, int | Mapping) for item in prompt)
 
 
-def _tokens(model: WrappedModel, prompt: Any, *, chat: bool) -> list[int]:
-    if isinstance(prompt, str) and chat:
+def _is_conversation(prompt: Prompt) -> TypeGuard[Sequence[Message]]:
+    return isinstance(prompt, Sequence) and bool(prompt) and isinstance(prompt[0], Mapping)
+
+
+def _tokens(model: WrappedModel, prompt: Prompt, *, chat: bool) -> list[int]:
+    if chat and isinstance(prompt, str):
         prompt = [{"role": "user", "content": prompt}]
-    if isinstance(prompt, Sequence) and prompt and isinstance(prompt[0], Mapping):
+    if _is_conversation(prompt):
         return tokenize_prompt(model, conversation_tokens(model, prompt), "chat")
     return tokenize_prompt(model, prompt, "given")

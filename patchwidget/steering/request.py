@@ -49,7 +49,7 @@ def make_request(
     return Request(prompts, bind(model, steers, [len(tokens) for tokens in prompts]), None if seed is None else int(seed), chosen)
 
 
-def _check_numbers(max_new_tokens: Any, temperature: Any, seed: Any) -> None:
+def _check_numbers(max_new_tokens: object, temperature: object, seed: object) -> None:
     if not isinstance(max_new_tokens, Integral) or max_new_tokens < 1:
         raise PatchError(f"max_new_tokens={max_new_tokens!r} is not possible.", "Give a whole number from 1 on.")
     if temperature is not None and not (isinstance(temperature, Real) and 0 <= float(temperature) < math.inf):

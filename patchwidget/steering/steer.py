@@ -3,7 +3,7 @@
 import math
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,10 @@ from patchwidget.engine.edits import Edit
 from patchwidget.engine.generation.steering import Span, Steering
 from patchwidget.engine.sites import check_site, find_layer
 from patchwidget.errors import PatchError, SiteError
-from patchwidget.given import Array, Index, Indices, Number, as_list, plain
+from patchwidget.given import Index, Indices, Number, as_list, plain
 from patchwidget.models.wrapped import WrappedModel
 
+from .construct import Elsewhere
 from .provenance import warn_if_other
 from .vector import SteeringVector
 
@@ -54,7 +55,7 @@ class Steer:
         PatchError: a strength that is no finite number, an unknown operator, unit or position rule, layers that are no numbers.
     """
 
-    vector: Any
+    vector: Any  # a SteeringVector once it is made, which type checkers can't know
     strength: Number = 1.0
     layers: Indices | None = None
     positions: Positions = "all"
@@ -115,8 +116,8 @@ class Steer:
         return vector[source] * (vector.residual_norm(layer) / vector.norm(source))
 
 
-# what is given as `steer=`: a Steer; a vector, also as {layer: [d_model]}, which is added with strength 1; several of these; or nothing
-Steers = Steer | SteeringVector | Mapping[Index, Array] | Sequence[Steer | SteeringVector | Mapping[Index, Array]] | None
+# what is given as `steer=`: a Steer; a vector, which is added with strength 1; several of these; or nothing
+Steers = Steer | SteeringVector | Elsewhere | Sequence[Steer | SteeringVector | Elsewhere] | None
 
 
 def steers_of(steer: Steers) -> list[Steer]:

@@ -119,7 +119,7 @@ class SteeringVector(construct.Made):
         return cls(**vars(construct.from_patch(experiment, find_layer(experiment.model, layer), plain(pos), site)))
 
     @classmethod
-    def of(cls, vector: Any) -> "SteeringVector":
+    def of(cls, vector: object) -> "SteeringVector":
         """A vector from elsewhere: {layer: tensor}, a `steering_vectors.SteeringVector` or a `repeng.ControlVector`; one of ours as it is.
 
         Raises:
@@ -129,7 +129,9 @@ class SteeringVector(construct.Made):
 
     @classmethod
     def load(cls, path: str | Path) -> "SteeringVector":
-        """Read a .safetensors or .gguf file (see `files` for what these hold).
+        """Read a .safetensors or .gguf file, as `save`, repeng or llama.cpp writes it.
+
+        A GGUF control vector's `direction.N` is read as resid_post of layer N, or as the site it was saved from.
 
         Raises:
             PatchError: there is no such file, or it is not a steering vector.
@@ -153,7 +155,10 @@ class SteeringVector(construct.Made):
         vector_files.write(Path(path), vector_files.Stored(self.vectors, about))
 
     def with_norms(self, model: WrappedModel, prompts: Sequence[Text]) -> "SteeringVector":
-        """This vector with the residual stream's median norms over these prompts, which `unit="residual norm"` needs."""
+        """This vector with the residual stream's median L2 norm at each layer, over the tokens of these prompts.
+
+        That is what `unit="residual norm"` of a `pw.Steer` needs. PromptError where there are no prompts, or one is empty or too long.
+        """
         return replace(self, residual_norms=construct.norms_over(model, prompts, self.site))
 
     # ---- what it holds
