@@ -1,5 +1,7 @@
 """`pw.Model`: a wrapped network that also writes text, gives logits and climbs strengths, steered or not."""
 
+from __future__ import annotations  # help() then shows `Steers`, and not all that it may be
+
 from collections.abc import Iterable, Sequence
 from typing import Any, overload
 
