@@ -129,13 +129,7 @@ class SteeringVector(construct.Made):
 
     @classmethod
     def load(cls, path: str | Path) -> "SteeringVector":
-        """Read a .safetensors or .gguf file, as `save`, repeng or llama.cpp writes it.
-
-        A GGUF control vector's `direction.N` is read as resid_post of layer N, or as the site it was saved from.
-
-        Raises:
-            PatchError: there is no such file, or it is not a steering vector.
-        """
+        """Read a .safetensors or .gguf file. PatchError where there is no such file, or it is not a steering vector."""
         return cls(**vars(construct.from_file(Path(path))))
 
     def save(self, path: str | Path) -> None:
@@ -155,10 +149,7 @@ class SteeringVector(construct.Made):
         vector_files.write(Path(path), vector_files.Stored(self.vectors, about))
 
     def with_norms(self, model: WrappedModel, prompts: Sequence[Text]) -> "SteeringVector":
-        """This vector with the residual stream's median L2 norm at each layer, over the tokens of these prompts.
-
-        That is what `unit="residual norm"` of a `pw.Steer` needs. PromptError where there are no prompts, or one is empty or too long.
-        """
+        """This vector with the residual stream's median L2 norms over these prompts, for `unit="residual norm"`; PromptError if one is empty."""
         return replace(self, residual_norms=construct.norms_over(model, prompts, self.site))
 
     # ---- what it holds
