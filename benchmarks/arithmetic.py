@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.peers.tasks import Cell, Task
-from patchwidget.models.model import Model
+from patchwidget.model import Model
 
 
 @dataclass(frozen=True)

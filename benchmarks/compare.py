@@ -24,7 +24,7 @@ from benchmarks.peers.environment import PeersMissingError
 from benchmarks.peers.tasks import Cell, Task
 from benchmarks.sweep import PAIRS, matrix_product_rate, timed
 from patchwidget.errors import SiteError
-from patchwidget.models.model import Model
+from patchwidget.model import Model
 
 PARTS = ("head", "kv_head", "neuron")
 NOTE = "~ scaled from a sample of the cells. (Nx): N times this engine's seconds."

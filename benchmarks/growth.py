@@ -19,8 +19,8 @@ import time
 import torch
 
 import patchwidget as pw
+from patchwidget.model import Model
 from patchwidget.models.default_model import default_model_folder
-from patchwidget.models.model import Model
 
 VOCABULARY = 1024  # small: the embedding is not what is measured
 TOKENS = [(6, tokens) for tokens in (8, 16, 32, 64, 128)]

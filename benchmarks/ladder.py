@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 import patchwidget as pw
-from patchwidget.models.model import Model
+from patchwidget.model import Model
 from patchwidget.runs.pair_runs import Runs
 from patchwidget.steering.steer import Positions
 

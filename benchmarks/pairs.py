@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 import patchwidget as pw
-from patchwidget.models.model import Model
+from patchwidget.model import Model
 
 from .sweep import put
 

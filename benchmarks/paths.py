@@ -24,8 +24,8 @@ import torch
 
 import patchwidget as pw
 from benchmarks.sweep import PAIRS, timed
+from patchwidget.model import Model
 from patchwidget.models.attention import intercepted
-from patchwidget.models.model import Model
 
 PAIR = PAIRS["indirect object"]
 LOGITS, QUERY = pw.Node("resid_post"), pw.Node("q", layer=23, head=0)

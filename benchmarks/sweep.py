@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 import patchwidget as pw
-from patchwidget.models.model import Model
+from patchwidget.model import Model
 
 SENTENCE = "{} John and Mary went to the store, {} gave a drink to"
 PAIRS = {

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from .experiments.results.result import PatchResult, open_result
     from .experiments.sweeps.patch import Patch
     from .experiments.sweeps.sources import Mean, Noise, Placebo, Resample
-    from .models.load import load, wrap
-    from .models.model import Model
+    from .loading import load, wrap
+    from .model import Model
     from .prompts import tasks
     from .prompts.pair import PromptPair
     from .prompts.prompt_set import PromptSet
@@ -71,7 +71,7 @@ _HOME = {
     "Experiment": "experiments.experiment",
     **dict.fromkeys(["Mean", "Noise", "Placebo", "Resample"], "experiments.sweeps.sources"),
     "Generation": "steering.generation",
-    "Model": "models.model",
+    "Model": "model",
     "Node": "experiments.paths.nodes",
     "Patch": "experiments.sweeps.patch",
     "PatchLab": "widget.lab.widget",
@@ -81,7 +81,7 @@ _HOME = {
     "Steer": "steering.steer",
     "SteerLab": "widget.steer.widget",
     "SteeringVector": "steering.vector",
-    **dict.fromkeys(["load", "wrap"], "models.load"),
+    **dict.fromkeys(["load", "wrap"], "loading"),
     "both_directions": "experiments.presets.directions",
     "causal_trace": "experiments.presets.causal_trace",
     "compare": "experiments.results.compare",

@@ -1,6 +1,7 @@
 import json
 import os
 import runpy
+import subprocess
 import sys
 
 import nbformat
@@ -101,3 +102,9 @@ def test_examples_are_valid_and_stripped(path):
     assert "widgets" not in notebook["metadata"]
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
+
+
+def test_the_command_line_does_not_wait_for_torch():
+    slow = "{'torch', 'transformers', 'numpy', 'plotly'}"
+    script = f"import sys, patchwidget, patchwidget.cli; sys.exit(' '.join({slow} & set(sys.modules)) or 0)"
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from patchwidget import Experiment, PromptPair, wrap
-from patchwidget.models.model import Model
+from patchwidget.model import Model
 
 # Models this small only wait for each other on several threads.
 torch.set_num_threads(1)

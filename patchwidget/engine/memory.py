@@ -6,7 +6,7 @@ import psutil
 import torch
 from torch import nn
 
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 
 from .recording import Recording
 
@@ -19,7 +19,7 @@ def free_memory(device: torch.device) -> int:
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
 
 
-def bytes_per_row(model: Model, length: int) -> int:
+def bytes_per_row(model: WrappedModel, length: int) -> int:
     """What one row (a position of a cell) needs at most while it passes a block, for prompts of this length; its share of the logits too."""
     item = model.dtype.itemsize
     if not model.has_blocks:
@@ -32,7 +32,7 @@ def bytes_per_row(model: Model, length: int) -> int:
     return item * (widths + 4 * model.d_model) + scores + keys
 
 
-def bytes_of_recording(model: Model, length: int) -> int:
+def bytes_of_recording(model: WrappedModel, length: int) -> int:
     """What a recorded run of a prompt of this length holds at most: residual stream, heads, keys, values, and one more site."""
     if not model.has_blocks:
         return bytes_per_row(model, length) * length
@@ -42,7 +42,7 @@ def bytes_of_recording(model: Model, length: int) -> int:
     return model.dtype.itemsize * length * model.n_layers * (model.d_model + attention + widest)
 
 
-def _copies(model: Model, block: nn.Module) -> dict[nn.Parameter, float]:
+def _copies(model: WrappedModel, block: nn.Module) -> dict[nn.Parameter, float]:
     """How often a row passes the weights of a mixture's experts, where it is not once: each expert gets a copy of the rows that are sent to it.
 
     The experts are one tensor [experts, in, out], or modules in a list.
@@ -64,7 +64,7 @@ def size_of(recordings: Iterable[Recording]) -> int:
     return sum(found.values())
 
 
-def rows_within(model: Model, length: int, budget: int) -> int:
+def rows_within(model: WrappedModel, length: int, budget: int) -> int:
     """How many rows may travel together: as many as fit into these bytes, or as many as are of use; less than one where none fits."""
     enough = _ENOUGH_ROWS if model.device.type == "cpu" else _ENOUGH_ROWS_ON_A_GPU
     return min(enough, budget // bytes_per_row(model, length))

@@ -13,8 +13,8 @@ from functools import cached_property
 from torch import Tensor, nn
 
 from patchwidget.errors import SiteError
-from patchwidget.models.model import Model
 from patchwidget.models.trace import Trace
+from patchwidget.models.wrapped import WrappedModel
 
 from .edits import Cell, Edit
 from .sites import MODULE, SITES, Tap, find_tap
@@ -30,7 +30,7 @@ _ONLY_NAMES = frozenset(SITES) - {"resid_post", "k_per_head", "v_per_head"}
 class Names:
     """What the tensors of a model are called in its cells."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: WrappedModel) -> None:
         self.model = model
         self._places: dict[Place, Place] = {}
         self._given: dict[Place, set[Place]] = defaultdict(set)  # by the tensor's name, the others that were given for it
@@ -136,7 +136,7 @@ def _address(tensor: Tensor) -> Address:
     return tensor.data_ptr(), tensor.numel()
 
 
-def written_at(model: Model, site: str, layer: int) -> Tap:
+def written_at(model: WrappedModel, site: str, layer: int) -> Tap:
     """Where a tensor of this name is in the model."""
     if site == "resid_pre" and layer == model.n_layers:
         return find_tap(model, "resid_post", layer - 1)

@@ -12,8 +12,8 @@ from torch import Tensor
 from patchwidget.errors import SiteError
 from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
-from patchwidget.models.model import Model
 from patchwidget.models.trace import main_input, main_tensor
+from patchwidget.models.wrapped import WrappedModel
 
 from .sites import ATTENTION_SITES, find_tap, layers_with
 from .tap_hooks import on_read
@@ -64,7 +64,9 @@ class Recording:
         return self.sites[site, layer]
 
 
-def record(model: Model, tokens: Sequence[int] | Tensor, sites: Collection[str] = (), positions: tuple[int, ...] = (-1,)) -> Recording:
+def record(
+    model: WrappedModel, tokens: Sequence[int] | Tensor, sites: Collection[str] = (), positions: tuple[int, ...] = (-1,)
+) -> Recording:
     """Run a prompt once and write it down.
 
     Args:
@@ -78,7 +80,7 @@ def record(model: Model, tokens: Sequence[int] | Tensor, sites: Collection[str] 
 @torch.inference_mode(mode=False)  # so that what is recorded can have gradients later, wherever it was recorded
 @torch.no_grad()
 def record_together(
-    model: Model, prompts: Sequence[Sequence[int] | Tensor], sites: Collection[str] = (), positions: tuple[int, ...] = (-1,)
+    model: WrappedModel, prompts: Sequence[Sequence[int] | Tensor], sites: Collection[str] = (), positions: tuple[int, ...] = (-1,)
 ) -> list[Recording]:
     """Prompts of one length in one batch: as `record` gives them one by one."""
     inputs = torch.cat([model.inputs(prompt) for prompt in prompts])
@@ -88,7 +90,7 @@ def record_together(
 
 
 @torch.no_grad()
-def entering(model: Model, prompts: Sequence[Sequence[int] | Tensor]) -> list[Recording]:
+def entering(model: WrappedModel, prompts: Sequence[Sequence[int] | Tensor]) -> list[Recording]:
     """Runs of these prompts of one length up to the first block: what enters it, and with which arguments; nothing after it runs."""
     inputs = torch.cat([model.inputs(prompt) for prompt in prompts])
     writer = _Writer(inputs, ())
@@ -125,7 +127,7 @@ class _Entered(Exception):  # noqa: N818  (not an error)
     """The first block has been reached, and the rest of the run is not needed."""
 
 
-def _record(model: Model, inputs: Tensor, sites: Collection[str], positions: tuple[int, ...]) -> list[Recording]:
+def _record(model: WrappedModel, inputs: Tensor, sites: Collection[str], positions: tuple[int, ...]) -> list[Recording]:
     writer = _Writer(inputs, [site for site in sites if site in ATTENTION_SITES])
     blocks = model.anatomy.blocks if model.has_blocks else ()
     with model.lock, Hooks() as hooks, intercepted(model.hf, writer.attend):

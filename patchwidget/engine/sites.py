@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from patchwidget.errors import SiteError
 from patchwidget.given import checked_index, plain
 from patchwidget.models.anatomy import Block, module_tree
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def _nearest(name: str) -> str:
     return f"Did you mean {near[0]!r}? " if near else ""
 
 
-def check_site(model: Model, name: str, layer: int) -> None:
+def check_site(model: WrappedModel, name: str, layer: int) -> None:
     """Raise SiteError where the site or the layer does not exist, or the layer's block has no such place."""
     if name not in ATTENTION_SITES:
         find_tap(model, name, layer)
@@ -180,7 +180,7 @@ def check_site(model: Model, name: str, layer: int) -> None:
         )
 
 
-def find_tap(model: Model, name: str, layer: int) -> Tap:
+def find_tap(model: WrappedModel, name: str, layer: int) -> Tap:
     """Where a site that is at some module is in one layer; SiteError as in `check_site`."""
     site = find_site(name)
     if name.startswith(MODULE):
@@ -196,7 +196,7 @@ def find_tap(model: Model, name: str, layer: int) -> Tap:
     return tap
 
 
-def layers_with(model: Model, name: str) -> Sequence[int]:
+def layers_with(model: WrappedModel, name: str) -> Sequence[int]:
     """The layers that have a site: all of them, or for a module named by its path the one it is in (-1 if it is in none)."""
     if not name.startswith(MODULE):
         return range(model.n_layers)
@@ -205,7 +205,7 @@ def layers_with(model: Model, name: str) -> Sequence[int]:
     return [next((layer for layer, block in enumerate(blocks) if module in set(block.module.modules())), -1)]
 
 
-def _named_tap(model: Model, name: str) -> Tap:
+def _named_tap(model: WrappedModel, name: str) -> Tap:
     path = name.removeprefix(MODULE)
     side = "input" if path.endswith(".input") else "output"
     path = path.removesuffix(".input")
@@ -217,19 +217,19 @@ def _named_tap(model: Model, name: str) -> Tap:
     return Tap(modules[path], side, free=True)
 
 
-def find_layer(model: Model, layer: Any) -> int:
+def find_layer(model: WrappedModel, layer: Any) -> int:
     """The layer, counted from 0, that a user's number names: negative ones count from the end. SiteError where there is none."""
     return checked_index(plain(layer), model.n_layers, "Layer", f"{model.name} has layers")
 
 
-def check_layer(model: Model, layer: int) -> None:
+def check_layer(model: WrappedModel, layer: int) -> None:
     """Raise SiteError unless the layer exists."""
     if layer < 0:
         raise SiteError(f"Layer {layer} does not exist: here layers are counted from 0 on.", "Choose one of these.")
     find_layer(model, layer)
 
 
-def axis_size(model: Model, site: Site, layer: int) -> int | None:
+def axis_size(model: WrappedModel, site: Site, layer: int) -> int | None:
     """How many heads, key/value heads or neurons the site has in one layer; None where it is not divided."""
     if site.axis == "neuron":
         weight = find_tap(model, site.name, layer).module.weight

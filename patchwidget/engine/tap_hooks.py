@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from patchwidget.models.hooks import Hooks
-from patchwidget.models.model import Model
 from patchwidget.models.trace import main_input, main_tensor
+from patchwidget.models.wrapped import WrappedModel
 
 from .edits import EditTable, RowsOf
 from .names import written_at
@@ -45,7 +45,7 @@ def on_write(hooks: Hooks, tap: Tap, write: Callable[[Tensor], None], shared: bo
     on_pass(hooks, tap, edited)
 
 
-def on_edits(hooks: Hooks, model: Model, edits: EditTable, places: Iterable[tuple[str, int]], rows_of: RowsOf) -> None:
+def on_edits(hooks: Hooks, model: WrappedModel, edits: EditTable, places: Iterable[tuple[str, int]], rows_of: RowsOf) -> None:
     """Write the edits of these places, none of them inside attention, each time the model passes there."""
     # a module's own input is made of the stream at resid_mid, which may be the same module's
     for place in sorted(places, key=lambda place: place[0].startswith(MODULE)):

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 
 
-def read_logits(model: Model, hidden: Tensor, tokens: Tensor | None = None) -> Tensor:
+def read_logits(model: WrappedModel, hidden: Tensor, tokens: Tensor | None = None) -> Tensor:
     """Logits of `hidden` [rows, d_model], the residual stream after the last block.
 
     Args:
@@ -29,7 +29,7 @@ def read_logits(model: Model, hidden: Tensor, tokens: Tensor | None = None) -> T
     return _rescale(model, logits).float()
 
 
-def _rescale(model: Model, logits: Tensor) -> Tensor:
+def _rescale(model: WrappedModel, logits: Tensor) -> Tensor:
     """What some architectures do to their logits after the head; that it is right is checked on each prompt's own run."""
     config = model.hf.config.get_text_config()  # type: ignore[union-attr,operator]
     if scaling := getattr(config, "logits_scaling", None):  # Granite

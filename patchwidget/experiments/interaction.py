@@ -16,7 +16,7 @@ from patchwidget.engine.sites import MODULE
 from patchwidget.errors import PatchError
 from patchwidget.experiments.results.result import PatchResult
 from patchwidget.experiments.sweeps.patch import Patch
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +138,7 @@ def name_patches(patches: Sequence[Patch], names: Sequence[str] | None) -> list[
     return chosen
 
 
-def check_apart(model: Model, names: Sequence[str], edits: Sequence[Sequence[Edit]]) -> None:
+def check_apart(model: WrappedModel, names: Sequence[str], edits: Sequence[Sequence[Edit]]) -> None:
     """Raise PatchError where two patches replace the same activation, by whatever names, so that there is no telling what both together are."""
     tensors = Names(model)
     touched = [[(spot, edit) for edit in several if edit.operator != "add" for spot in _touched(tensors, edit)] for several in edits]

@@ -9,7 +9,7 @@ from patchwidget.engine.executors.attention import attention_pattern
 from patchwidget.engine.sites import MODULE, check_site, find_layer, find_site, find_tap, layers_with
 from patchwidget.errors import PatchError, SiteError
 from patchwidget.given import checked_index, plain
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.runs.pair_runs import Runs
 
 
@@ -63,7 +63,7 @@ def read_attention(runs: Runs, layer: int, head: int, pos: int | None) -> Attent
     return AttentionRow(**{name: pattern[pos] for name, pattern in patterns.items()})
 
 
-def _layer(model: Model, site: str, layer: int | None) -> int:
+def _layer(model: WrappedModel, site: str, layer: int | None) -> int:
     if site.startswith(MODULE):
         if layer is not None:
             raise SiteError(f"{site} is one module, and a layer was given.", "Leave it out; the path says which module it is.")

@@ -6,7 +6,7 @@ from typing import Any
 
 from patchwidget.errors import PromptError
 from patchwidget.given import Array, Index
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 
 from .words import find_words
 
@@ -30,7 +30,7 @@ def both_spans(value: Any) -> tuple[Any, Any]:
     return value[0], value[1]
 
 
-def find_span(model: Model, tokens: Sequence[int], prompt: Any, span: Any, what: str) -> Positions:
+def find_span(model: WrappedModel, tokens: Sequence[int], prompt: Any, span: Any, what: str) -> Positions:
     """The positions of a span in a prompt, ascending.
 
     Args:
@@ -106,7 +106,7 @@ def _is_occurrence(value: Any) -> bool:
     return not isinstance(value, str | int) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)
 
 
-def _positions_of_text(model: Model, prompt: Any, text: str, n: int, what: str) -> Positions:
+def _positions_of_text(model: WrappedModel, prompt: Any, text: str, n: int, what: str) -> Positions:
     if not isinstance(prompt, str):
         raise PromptError(f"{what} is the text {text!r}, and the prompt is given as token ids.", "Name positions instead.")
     found = find_words(text, prompt)
@@ -121,7 +121,7 @@ def _positions_of_text(model: Model, prompt: Any, text: str, n: int, what: str) 
     return tuple(i for i, (first, end) in enumerate(_offsets(model, prompt)) if first < stop and end > start)
 
 
-def _offsets(model: Model, prompt: str) -> list[tuple[int, int]]:
+def _offsets(model: WrappedModel, prompt: str) -> list[tuple[int, int]]:
     """Which characters each token stands for, (first, end)."""
     if not getattr(model.tokenizer, "is_fast", False):
         raise PromptError(f"The tokenizer of {model.name} does not tell which characters a token stands for.", "Name positions instead.")

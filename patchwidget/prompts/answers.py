@@ -6,7 +6,7 @@ from typing import Any
 
 from patchwidget.errors import PromptError
 from patchwidget.given import Array, Index
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 
 from .words import lacks_a_space
 
@@ -25,7 +25,7 @@ def check_answer(answer: Any, name: str) -> None:
             raise PromptError(f"The {name} {item!r} is a {type(item).__name__}.", hint)
 
 
-def answer_tokens(model: Model, answer: Any, name: str) -> tuple[int, ...]:
+def answer_tokens(model: WrappedModel, answer: Any, name: str) -> tuple[int, ...]:
     """Texts of one token, and token ids, as token ids.
 
     Raises:
@@ -34,7 +34,7 @@ def answer_tokens(model: Model, answer: Any, name: str) -> tuple[int, ...]:
     return tuple(_one_token(model, item, name) for item in _several(answer))
 
 
-def answer_pieces(model: Model, answer: Any) -> tuple[int, ...]:
+def answer_pieces(model: WrappedModel, answer: Any) -> tuple[int, ...]:
     """The tokens of an answer that is fed in: a text of any length, or token ids."""
     if isinstance(answer, str) and answer:
         return tuple(model.encode(answer, special=False))
@@ -54,12 +54,12 @@ def output_indices(answer: Any, name: str) -> tuple[int, ...]:
     return tuple(several)
 
 
-def join_texts(model: Model, tokens: Iterable[int]) -> str:
+def join_texts(model: WrappedModel, tokens: Iterable[int]) -> str:
     """Tokens as texts, with commas between."""
     return ", ".join(model.token_text(token) for token in tokens)
 
 
-def warn_of_missing_space(model: Model, prompts: Iterable[tuple[Any, Any]]) -> None:
+def warn_of_missing_space(model: WrappedModel, prompts: Iterable[tuple[Any, Any]]) -> None:
     """Warn, once, where an answer begins with a letter right after a word, and is another token with a space before it.
 
     Args:
@@ -78,7 +78,7 @@ def _several(answer: Any) -> list[Any]:
     return [] if answer is None else list(answer) if isinstance(answer, list | tuple) else [answer]
 
 
-def _one_token(model: Model, answer: str | int, name: str) -> int:
+def _one_token(model: WrappedModel, answer: str | int, name: str) -> int:
     if isinstance(answer, int):
         if not 0 <= answer < model.vocab_size:
             raise PromptError(
@@ -94,7 +94,7 @@ def _one_token(model: Model, answer: str | int, name: str) -> int:
     raise PromptError(f"The {name} {answer!r} is {len(pieces)} tokens for this tokenizer ({shown}), and it has to be one.", hint)
 
 
-def _spaced_token(model: Model, answer: str) -> str | None:
+def _spaced_token(model: WrappedModel, answer: str) -> str | None:
     """The text with a leading space, if that makes it one token, and another one."""
     spaced = " " + answer.strip()
     pieces = model.encode(spaced, special=False) if answer.strip() and spaced != answer else []

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from patchwidget.errors import MetricError, PromptError
 from patchwidget.given import Array, is_floating, plain, token_ids
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.public import public
 
 from .alignment import Align, Both, Span, Spans, align_tokens, both_spans, find_span
@@ -66,7 +66,7 @@ class PromptPair:
             check_answer(getattr(self, name), name)
 
 
-def tokenize_pair(model: Model, pair: PromptPair, *, feed_answer: bool = False) -> TokenPair:
+def tokenize_pair(model: WrappedModel, pair: PromptPair, *, feed_answer: bool = False) -> TokenPair:
     """Check a pair against a model.
 
     Args:
@@ -108,7 +108,7 @@ def tokenize_pair(model: Model, pair: PromptPair, *, feed_answer: bool = False) 
     )
 
 
-def tokenize_pairs(model: Model, pairs: Sequence[PromptPair], *, feed_answer: bool = False) -> list[TokenPair]:
+def tokenize_pairs(model: WrappedModel, pairs: Sequence[PromptPair], *, feed_answer: bool = False) -> list[TokenPair]:
     """Each pair by `tokenize_pair`; where there are several, errors name the pair by its number."""
     found = []
     for number, pair in enumerate(pairs):
@@ -133,7 +133,7 @@ def plain_prompts(prompts: Any) -> list[Any]:
     return [prompts] if isinstance(prompts, str) else [token_ids(prompt) for prompt in prompts]
 
 
-def with_plain_ids(model: Model, pair: PromptPair) -> PromptPair:
+def with_plain_ids(model: WrappedModel, pair: PromptPair) -> PromptPair:
     """The pair with its token ids as lists, which can be written down and read again; other tensors stay as they are."""
     plain_ones = {
         name: token_ids(given)
@@ -150,12 +150,12 @@ def _plain_prompt(given: Any) -> Any:
     return plain(given) if array is None or array.dtype.kind not in "iuf" else torch.tensor(array)
 
 
-def _is_tokens(model: Model, given: Tensor) -> bool:
+def _is_tokens(model: WrappedModel, given: Tensor) -> bool:
     """Whether a tensor holds token ids: whole numbers, for a model that takes tokens."""
     return model.takes_tokens and not is_floating(given)
 
 
-def tokenize_prompt(model: Model, text: Any, name: str) -> list[int]:
+def tokenize_prompt(model: WrappedModel, text: Any, name: str) -> list[int]:
     """Token ids of a prompt (`Text`), checked; `name` is what errors call it."""
     tokens = model.encode(text) if isinstance(text, str) else _ids(text, name)
     if not tokens or text == "":
@@ -190,7 +190,7 @@ def _ids(given: Any, name: str) -> list[int]:
     return list(found)
 
 
-def _tensor_pair(model: Model, pair: PromptPair) -> TokenPair:
+def _tensor_pair(model: WrappedModel, pair: PromptPair) -> TokenPair:
     """A pair for a network that takes tensors; answers are indices of its outputs."""
     clean, corrupted = pair.clean, pair.clean if pair.corrupted is None else pair.corrupted
     if model.takes_tokens:
@@ -205,7 +205,7 @@ def _tensor_pair(model: Model, pair: PromptPair) -> TokenPair:
     return TokenPair(clean, corrupted, labels, labels, answers, distractors, *texts)
 
 
-def _find_spans(model: Model, pair: PromptPair, clean: list[int], corrupted: list[int]) -> tuple[dict[str, Both], list[Both]]:
+def _find_spans(model: WrappedModel, pair: PromptPair, clean: list[int], corrupted: list[int]) -> tuple[dict[str, Both], list[Both]]:
     """The pair's roles, and the spans that are aligned with each other, as positions."""
 
     def found(one: Span, other: Span, what: str) -> Both:
@@ -227,7 +227,7 @@ def _find_spans(model: Model, pair: PromptPair, clean: list[int], corrupted: lis
     return roles, [found(one, other, "A span to be aligned") for one, other in pair.align]
 
 
-def _check_difference(model: Model, clean: list[int], corrupted: list[int], *, aligned: bool) -> None:
+def _check_difference(model: WrappedModel, clean: list[int], corrupted: list[int], *, aligned: bool) -> None:
     if clean == corrupted:
         raise PromptError(
             "The clean and the corrupted prompt are the same, so there is nothing to patch.",

@@ -10,7 +10,7 @@ import pandas as pd
 
 from patchwidget.errors import PromptError
 from patchwidget.given import plain
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.public import public
 
 from .alignment import Align
@@ -74,7 +74,7 @@ class PromptSet(Sequence[PromptPair]):
         name = f"{self.name!r}, " if self.name else ""
         return f"PromptSet({name}{len(self)} pairs)"
 
-    def check(self, model: Model) -> SetCheck:
+    def check(self, model: WrappedModel) -> SetCheck:
         """Look through every pair on a model: what fits its tokenizer, how well it does the task, and whether the pairs are minimal.
 
         `.fitting` of what comes back is the set without the pairs that do not fit.
@@ -82,7 +82,7 @@ class PromptSet(Sequence[PromptPair]):
         found = check_set(model, self)
         return replace(found, fitting=PromptSet(found.fitting, self.name))
 
-    def check_fit(self, model: Model) -> "PromptSet":
+    def check_fit(self, model: WrappedModel) -> "PromptSet":
         """The pairs that fit the model's tokenizer, without running the model; PromptError if none does."""
         return PromptSet([prompt for _, _, prompt in split_fitting(model, self)[0]], self.name)
 

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from patchwidget.errors import PatchError, PromptError
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 
 from .pair import PromptPair, tokenize_pair
 from .token_pair import TokenPair
@@ -61,7 +61,7 @@ class SetCheck:
         return "\n".join(lines + [f"Warning: {text}" for text in self.warnings])
 
 
-def check_set(model: Model, prompts: Sequence[PromptPair]) -> SetCheck:
+def check_set(model: WrappedModel, prompts: Sequence[PromptPair]) -> SetCheck:
     """See `PromptSet.check`.
 
     Raises:
@@ -79,7 +79,9 @@ def check_set(model: Model, prompts: Sequence[PromptPair]) -> SetCheck:
     return SetCheck(kept, dropped, share(right), share(wrong), share(top == 1), gaps, warnings)
 
 
-def split_fitting(model: Model, prompts: Sequence[PromptPair]) -> tuple[list[tuple[int, TokenPair, PromptPair]], list[tuple[int, str]]]:
+def split_fitting(
+    model: WrappedModel, prompts: Sequence[PromptPair]
+) -> tuple[list[tuple[int, TokenPair, PromptPair]], list[tuple[int, str]]]:
     """The pairs that fit, with their numbers and as tokens, and the numbers of those that do not, with why; PromptError if none fits."""
     fitting, dropped = [], []
     for number, prompt in enumerate(prompts):
@@ -94,7 +96,7 @@ def split_fitting(model: Model, prompts: Sequence[PromptPair]) -> tuple[list[tup
     return fitting, dropped
 
 
-def _differences(model: Model, pairs: Sequence[TokenPair]) -> np.ndarray:
+def _differences(model: WrappedModel, pairs: Sequence[TokenPair]) -> np.ndarray:
     """[pairs, 3]: logit difference of the clean and of the corrupted run, and 1 if an answer is the likeliest token after the clean prompt."""
     by_length: dict[int, list[tuple[int, str]]] = defaultdict(list)
     for i, pair in enumerate(pairs):
@@ -110,7 +112,7 @@ def _differences(model: Model, pairs: Sequence[TokenPair]) -> np.ndarray:
     return found
 
 
-def _last_logits(model: Model, prompts: Sequence[Sequence[int] | torch.Tensor]) -> torch.Tensor:
+def _last_logits(model: WrappedModel, prompts: Sequence[Sequence[int] | torch.Tensor]) -> torch.Tensor:
     """[prompts, vocabulary], for prompts of equal length."""
     inputs = torch.cat([model.inputs(tokens) for tokens in prompts])
     last = 0 if inputs.ndim == 2 and inputs.is_floating_point() else inputs.shape[1] - 1
@@ -130,7 +132,7 @@ def _gap_warnings(gaps: np.ndarray) -> Iterator[str]:
         yield f"{len(without)} of {len(gaps)} pairs have no gap to recover: the clean prompt does not favour the answer more than the corrupted one."
 
 
-def _warnings_of_difference(model: Model, pairs: Sequence[tuple[int, TokenPair]], gaps: np.ndarray) -> Iterator[str]:
+def _warnings_of_difference(model: WrappedModel, pairs: Sequence[tuple[int, TokenPair]], gaps: np.ndarray) -> Iterator[str]:
     """Clean and corrupted prompt should differ in as little as changes the answer: in what else they differ is measured along."""
     needless: dict[int, str] = {}
     for (number, pair), gap in zip(pairs, gaps, strict=True):
@@ -141,7 +143,7 @@ def _warnings_of_difference(model: Model, pairs: Sequence[tuple[int, TokenPair]]
         yield f"{len(needless)} of {len(pairs)} pairs differ in more than they need; pair {number}: {found}."
 
 
-def _needless(model: Model, pair: TokenPair, gap: float) -> str | None:
+def _needless(model: WrappedModel, pair: TokenPair, gap: float) -> str | None:
     """What a pair differs in without need: a stretch that can be made equal and the gap stays."""
     if isinstance(pair.clean, torch.Tensor) or pair.shifted:
         return None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Baselines:
     corrupted_top: list[tuple[str, float]]
 
 
-def top_tokens(model: Model, logits: torch.Tensor, k: int = 8) -> list[tuple[str, float]]:
+def top_tokens(model: WrappedModel, logits: torch.Tensor, k: int = 8) -> list[tuple[str, float]]:
     """The likeliest next tokens of logits [vocabulary], as (text, probability), likeliest first."""
     best = logits.softmax(-1).topk(min(k, len(logits)))
     return [(model.token_text(int(token)), float(p)) for token, p in zip(best.indices, best.values, strict=True)]

@@ -9,7 +9,7 @@ from accelerate.utils import convert_file_size_to_int
 from patchwidget.engine.memory import bytes_of_recording, bytes_per_row, free_memory, rows_within, size_of
 from patchwidget.engine.recording import Recording
 from patchwidget.errors import PatchError
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 
 _PAIRS_AT_ONCE = 64  # of short prompts as many as fill a pass
 
@@ -22,11 +22,11 @@ class Budget:
         size: bytes; None for a share of what is free.
     """
 
-    model: Model
+    model: WrappedModel
     size: int | None
 
     @classmethod
-    def of(cls, model: Model, size: Any) -> "Budget":
+    def of(cls, model: WrappedModel, size: Any) -> "Budget":
         """`size`: a number of bytes, a text such as "2GB" or "500MiB", or None. Raises PatchError for anything else."""
         return cls(model, None if size is None else _bytes(size))
 

@@ -19,8 +19,8 @@ from patchwidget.engine.sites import find_tap
 from patchwidget.engine.unembed import read_logits
 from patchwidget.errors import MetricError, ModelError, PatchError, PromptError, SiteError
 from patchwidget.given import Array, Index, plain
-from patchwidget.models.model import Model
 from patchwidget.models.state import state_of
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.alignment import Align
 from patchwidget.prompts.answers import warn_of_missing_space
 from patchwidget.prompts.pair import PromptPair, in_pair, tokenize_pairs, with_plain_ids
@@ -53,7 +53,7 @@ class Runs:
 
     def __init__(
         self,
-        model: Model | object,
+        model: WrappedModel | object,
         pair: PromptPair | Sequence[PromptPair] | Any,
         metric: Metrics = "logit_diff",
         direction: str = "denoise",
@@ -62,7 +62,7 @@ class Runs:
         align: Align | None = None,
         max_memory: float | str | Array | None = None,
     ) -> None:
-        if not isinstance(model, Model):
+        if not isinstance(model, WrappedModel):
             message = f"A patchwidget model was expected, and this is a {type(model).__name__}."
             raise ModelError(message, "Use pw.load(...) or pw.wrap(hf_model, tokenizer).")
         if direction not in ("denoise", "noise"):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -11,8 +11,8 @@ from torch import Tensor
 from patchwidget.engine.recording import Recording, record
 from patchwidget.engine.sites import check_site
 from patchwidget.errors import PatchError, PromptError, SiteError
-from patchwidget.given import Index
-from patchwidget.models.model import Model
+from patchwidget.given import Array, Index
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.pair import Text, tokenize_prompt
 from patchwidget.runs.pair_runs import Runs
 
@@ -22,6 +22,26 @@ from .provenance import provenance_of
 
 # layer types of the package steering_vectors
 _FOREIGN_SITES = {"decoder_block": "resid_post", "self_attn": "attn_out", "mlp": "mlp_out"}
+
+
+@runtime_checkable
+class LayerActivations(Protocol):
+    """A vector of the package steering_vectors: {layer: [d_model]}, and perhaps a `layer_type`."""
+
+    @property
+    def layer_activations(self) -> Mapping[int, Tensor]: ...
+
+
+@runtime_checkable
+class Directions(Protocol):
+    """A control vector of the package repeng: {layer: [d_model]}, and perhaps a `model_type`."""
+
+    @property
+    def directions(self) -> Mapping[int, Array]: ...
+
+
+# vectors that are not ours: {layer: [d_model]}, or another package's
+Elsewhere = Mapping[Index, Array] | LayerActivations | Directions
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +57,7 @@ class Made:
 
 
 def from_pairs(
-    model: Model,
+    model: WrappedModel,
     positive: Sequence[Text],
     negative: Sequence[Text],
     layers: Sequence[int],
@@ -46,14 +66,26 @@ def from_pairs(
     site: str,
     token_rule: TokenRule | None,
 ) -> Made:
-    """See `SteeringVector.from_pairs`."""
+    """A vector from prompts that have something and prompts that lack it: one direction for each layer, and which prompts they were.
+
+    Raises:
+        PromptError: a side is empty, both are the same, or do not form pairs where pairs are needed.
+        SiteError: no such layer or site.
+        PatchError: no such method or rule, or activations that are not finite.
+        ModelError: the model is in training mode.
+    """
     made = extract(model, positive, negative, layers, method=method, site=site, token_rule=token_rule)
     provenance = {**provenance_of(model), "positive": _plain(positive), "negative": _plain(negative)}
     return Made(made.vectors, site, made.token_rule, method, made.residual_norms, provenance)
 
 
 def from_patch(experiment: Runs, layer: int, pos: int, site: str) -> Made:
-    """See `SteeringVector.from_patch`."""
+    """A vector from one cell: the clean minus the corrupted activation [d_model], the mean over the pairs that have the position.
+
+    Raises:
+        SiteError: no such cell.
+        PromptError: both runs have the same activation there.
+    """
     check_steered_site(site)
     check_site(experiment.model, site, layer)
     pairs = range(len(experiment.pairs))
@@ -90,16 +122,16 @@ def _recording(experiment: Runs, run: str, pair: int, site: str) -> Recording:
     return experiment.recording(run, *kept_sites(site), pair=pair)
 
 
-def from_elsewhere(vector: Any) -> Made:
-    """See `SteeringVector.of`."""
+def from_elsewhere(vector: object) -> Made:
+    """A vector from {layer: [d_model]} or another package's. PatchError where it is neither, or its layer type has no site here."""
     if isinstance(vector, Mapping):
         return Made(vector)
-    if hasattr(vector, "layer_activations"):
+    if isinstance(vector, LayerActivations):
         kind = str(getattr(vector, "layer_type", "decoder_block"))
         if kind not in _FOREIGN_SITES:
             raise PatchError(f"A steering_vectors vector of layer type {kind!r} has no site here.", f"Use {', '.join(_FOREIGN_SITES)}.")
         return Made(vector.layer_activations, _FOREIGN_SITES[kind], method="steering_vectors")
-    if hasattr(vector, "directions"):
+    if isinstance(vector, Directions):
         directions = {layer: torch.tensor(direction) for layer, direction in vector.directions.items()}
         return Made(directions, method="repeng", provenance={"model_type": str(getattr(vector, "model_type", "unknown"))})
     raise PatchError(
@@ -109,7 +141,7 @@ def from_elsewhere(vector: Any) -> Made:
 
 
 def from_file(path: Path) -> Made:
-    """See `SteeringVector.load`."""
+    """A vector from a .safetensors or .gguf file. PatchError where there is no such file, or it is not a steering vector."""
     stored = vector_files.read(path)
     about = stored.about
     rule = about.get("token_rule", "unknown")
@@ -123,8 +155,12 @@ def from_file(path: Path) -> Made:
     )
 
 
-def norms_over(model: Model, prompts: Sequence[Text], site: str) -> dict[int, float]:
-    """See `SteeringVector.with_norms`."""
+def norms_over(model: WrappedModel, prompts: Sequence[Text], site: str) -> dict[int, float]:
+    """{layer: the residual stream's median L2 norm there}, over the tokens of these prompts.
+
+    Raises:
+        PromptError: there are no prompts, or one is empty, too long or not understood.
+    """
     several = [prompts] if isinstance(prompts, str) else list(prompts)
     if not several:
         raise PromptError("The list of prompts is empty.", "Give at least one.")
@@ -132,7 +168,7 @@ def norms_over(model: Model, prompts: Sequence[Text], site: str) -> dict[int, fl
     return residual_norms(model, runs, site)
 
 
-def chosen_layers(model: Model, layer: int | None, layers: Sequence[int] | None) -> list[int]:
+def chosen_layers(model: WrappedModel, layer: int | None, layers: Sequence[int] | None) -> list[int]:
     """The layers that `layer` or `layers` names; PatchError unless it is one of the two."""
     if (layer is None) == (layers is None):
         raise PatchError("A vector needs a layer: either `layer` or `layers`.", f"layer={model.n_layers // 2} is the middle one.")

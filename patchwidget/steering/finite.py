@@ -8,10 +8,10 @@ from torch import Tensor
 from transformers import LogitsProcessor
 
 from patchwidget.errors import ModelError
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 
 
-def check_finite(model: Model, logits: Tensor, *, steered: bool, where: str = "at this strength") -> None:
+def check_finite(model: WrappedModel, logits: Tensor, *, steered: bool, where: str = "at this strength") -> None:
     """Raise ModelError where a row of logits [..., vocabulary] says nothing. A token that is ruled out may have -inf."""
     highest = logits.amax(-1)  # NaN and inf come out on top
     if not torch.isfinite(highest).all():
@@ -29,7 +29,7 @@ def check_finite(model: Model, logits: Tensor, *, steered: bool, where: str = "a
 class FiniteOnly(LogitsProcessor):
     """Ends a generation by ModelError where its logits say nothing."""
 
-    def __init__(self, model: Model, *, steered: bool) -> None:
+    def __init__(self, model: WrappedModel, *, steered: bool) -> None:
         self._model, self._steered = model, steered
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # type: ignore[override]

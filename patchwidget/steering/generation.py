@@ -1,7 +1,7 @@
 """Generated text with what it can be judged by: the probabilities it was chosen with, and how far steering moved them."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,14 +14,13 @@ from patchwidget.engine.generation.generate import Stream
 from patchwidget.engine.generation.generate import generate as run_generate
 from patchwidget.engine.generation.steering import steered
 from patchwidget.errors import PromptError
-from patchwidget.given import token_ids
-from patchwidget.models.model import Model
-from patchwidget.prompts.pair import tokenize_prompt
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.public import public
 
 from .finite import check_finite
-from .request import conversation_tokens, make_request
-from .steer import Steer, bind, steers_of
+from .prompts import Prompt, read_prompts
+from .request import make_request
+from .steer import Steer, Steers, bind, steers_of
 
 
 @public
@@ -41,7 +40,7 @@ class Generation:
     A copy, or one that was pickled, has all of these and the numbers, and no `model`.
     """
 
-    model: Model
+    model: WrappedModel
     prompt_tokens: list[int]
     tokens: list[int]
     steers: tuple[Steer, ...] = ()
@@ -94,8 +93,20 @@ class Generation:
         return {name: score.cpu().numpy() for name, score in scores.items()}
 
 
-def generate(model: Model, prompt: Any, steer: Any = None, *, chat: bool = False, **options: Any) -> Generation | list[Generation]:
-    """See `Model.generate`."""
+def generate(
+    model: WrappedModel, prompt: Prompt | Sequence[Prompt], steer: Steers = None, *, chat: bool = False, **options: Any
+) -> Generation | list[Generation]:
+    """The text that follows a prompt, at once; a list for a list of prompts, or where several sequences are asked for.
+
+    Args:
+        chat: a text is what the user says, and goes through the chat template.
+        **options: max_new_tokens, temperature, seed, and those of transformers' `generate`.
+
+    Raises:
+        PromptError: a prompt is empty or too long, or there is no chat template.
+        PatchError, SiteError: a vector does not fit this model, or an option is not known or can't have this value.
+        ModelError: the model does not continue texts or is in training mode, or its logits are not finite at this strength.
+    """
     prompts, several = read_prompts(model, prompt, chat=chat)
     steers = steers_of(steer)
     rows = run_generate(model, make_request(model, prompts, steers, **options))
@@ -110,7 +121,7 @@ class TextStream:
     A piece is what one more token adds to the text: it may be empty where a character takes several tokens.
     """
 
-    def __init__(self, model: Model, prompt: list[int], steers: Sequence[Steer], stream: Stream) -> None:
+    def __init__(self, model: WrappedModel, prompt: list[int], steers: Sequence[Steer], stream: Stream) -> None:
         self._model, self._prompt, self._steers, self._stream = model, prompt, tuple(steers), stream
 
     def __iter__(self) -> Iterator[str]:
@@ -139,8 +150,11 @@ class TextStream:
         self._stream.stop()
 
 
-def stream(model: Model, prompt: Any, steer: Any = None, *, chat: bool = False, **options: Any) -> TextStream:
-    """See `Model.stream`."""
+def stream(model: WrappedModel, prompt: Prompt, steer: Steers = None, *, chat: bool = False, **options: Any) -> TextStream:
+    """The text that follows one prompt, token by token. Options and errors as in `generate`, and PromptError for a list of prompts.
+
+    What the model itself refuses is raised where the next piece would have come.
+    """
     prompts, several = read_prompts(model, prompt, chat=chat)
     if several:
         raise PromptError("A stream continues one prompt, and a list was given.", "Use generate for several, or one stream each.")
@@ -148,8 +162,8 @@ def stream(model: Model, prompt: Any, steer: Any = None, *, chat: bool = False, 
     return TextStream(model, prompts[0], steers, Stream(model, make_request(model, prompts, steers, **options)))
 
 
-def logits(model: Model, prompt: Any, steer: Any = None, *, chat: bool = False) -> Tensor | list[Tensor]:
-    """See `Model.logits`."""
+def logits(model: WrappedModel, prompt: Prompt | Sequence[Prompt], steer: Steers = None, *, chat: bool = False) -> Tensor | list[Tensor]:
+    """The logits of one forward: float32 [position, vocabulary]; a list for a list of prompts. Errors as in `generate`, of prompt and vector."""
     prompts, several = read_prompts(model, prompt, chat=chat)
     steers = steers_of(steer)
     found = [_logits(model, tokens, tuple(range(len(tokens))), steers, len(tokens)) for tokens in prompts]
@@ -161,25 +175,7 @@ def kl_divergence(base: Tensor, other: Tensor) -> Tensor:
     return torch.nn.functional.kl_div(other, base, log_target=True, reduction="none").sum(-1).clamp_min(0)
 
 
-def read_prompts(model: Model, prompt: Any, *, chat: bool = False) -> tuple[list[list[int]], bool]:
-    """Prompts as token ids, and whether a list of them was given.
-
-    Args:
-        prompt: a text, token ids, a conversation (list of {"role", "content"}), or a list of these.
-        chat: a text is what the user says, and goes through the chat template.
-
-    Raises:
-        PromptError: a prompt is empty, too long or not understood, or there is no chat template.
-    """
-    prompt = token_ids(prompt)
-    several = isinstance(prompt, Sequence) and not isinstance(prompt, str) and not _is_one(prompt)
-    prompts = list(prompt) if several else [prompt]
-    if not prompts:
-        raise PromptError("The list of prompts is empty.", "Give at least one.")
-    return [_tokens(model, one, chat=chat) for one in prompts], several
-
-
-def text_after(model: Model, prompt: Sequence[int], tokens: Sequence[int]) -> str:
+def text_after(model: WrappedModel, prompt: Sequence[int], tokens: Sequence[int]) -> str:
     """Tokens as text, without special tokens, as they read after the prompt: some tokenizers drop a leading space."""
     if model.tokenizer is None:
         return " ".join(map(str, tokens))
@@ -187,21 +183,8 @@ def text_after(model: Model, prompt: Sequence[int], tokens: Sequence[int]) -> st
     return whole[len(before) :] if whole.startswith(before) else model.tokenizer.decode(list(tokens), skip_special_tokens=True)
 
 
-def _is_one(prompt: Sequence[Any]) -> bool:
-    """Whether a sequence is one prompt: token ids, or a conversation."""
-    return bool(prompt) and all(isinstance(item, int | Mapping) for item in prompt)
-
-
-def _tokens(model: Model, prompt: Any, *, chat: bool) -> list[int]:
-    if isinstance(prompt, str) and chat:
-        prompt = [{"role": "user", "content": prompt}]
-    if isinstance(prompt, Sequence) and prompt and isinstance(prompt[0], Mapping):
-        return tokenize_prompt(model, conversation_tokens(model, prompt), "chat")
-    return tokenize_prompt(model, prompt, "given")
-
-
 @torch.no_grad()
-def _logits(model: Model, tokens: list[int], positions: tuple[int, ...], steers: Sequence[Steer], prompt_length: int) -> Tensor:
+def _logits(model: WrappedModel, tokens: list[int], positions: tuple[int, ...], steers: Sequence[Steer], prompt_length: int) -> Tensor:
     """One forward: float32 [positions, vocabulary]."""
     model.check_ready()
     steerings = bind(model, steers, [prompt_length]) if steers else []

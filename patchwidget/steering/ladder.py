@@ -14,16 +14,17 @@ from torch import Tensor
 from patchwidget.engine.edits import Cell
 from patchwidget.errors import PatchError, PromptError
 from patchwidget.given import plain
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.answers import Answer
 from patchwidget.runs.checks import Check
 from patchwidget.runs.pair_runs import Runs
 
 from .finite import check_finite
-from .generation import kl_divergence, read_prompts
+from .generation import kl_divergence
 from .plots import plot_ladder
+from .prompts import Prompt, read_prompts
 from .rungs import climb
-from .steer import edits_of, in_order, steers_of
+from .steer import Steers, edits_of, in_order, steers_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +77,9 @@ class Ladder:
 
 
 def make_ladder(
-    model: Model,
-    prompt: Any,
-    steer: Any,
+    model: WrappedModel,
+    prompt: Prompt,
+    steer: Steers,
     strengths: Iterable[float],
     *,
     tokens: Answer | None = None,
@@ -95,7 +96,7 @@ def make_ladder(
     Models that the packed executor can't run, or for which it does not pass the check, take one batched forward of each strength.
 
     Args:
-        prompt: one prompt, as in `Model.generate`.
+        prompt: a text, token ids, or a conversation (list of {"role", "content"}).
         steer: a Steer or a vector, or several.
         strengths: finite numbers. They take the place of the steer's own.
         tokens: which tokens' probabilities to follow: a text of one token, several, or ids; or a number, for all that are among so many likeliest
@@ -103,6 +104,7 @@ def make_ladder(
         k: how many likeliest tokens to keep at each strength.
         vary: which of several steers the strengths are for; the others keep theirs.
         executor: "auto", "packed" or "hooked"; "packed" insists, and a check that fails is told in `ok`.
+        chat: a text is what the user says, and goes through the chat template.
         runs: what an earlier ladder of the same prompt had in `info["runs"]`, so that it need not be recorded again if the model is the same.
 
     Raises:
@@ -175,7 +177,7 @@ def _likeliest(log_probs: Tensor, best: Tensor) -> list[int]:
     return tokens[log_probs[:, tokens].amax(0).argsort(descending=True)].tolist()
 
 
-def _token(model: Model, token: str | int) -> int:
+def _token(model: WrappedModel, token: str | int) -> int:
     if isinstance(token, int):
         if not 0 <= token < model.vocab_size:
             raise PromptError(f"Token {token} does not exist: there are 0 to {model.vocab_size - 1}.", "Use the model's own tokenizer.")

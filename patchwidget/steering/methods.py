@@ -9,7 +9,7 @@ from torch import Tensor
 from patchwidget.engine.recording import Recording, record
 from patchwidget.engine.sites import check_site, layers_with
 from patchwidget.errors import PatchError, PromptError, SiteError
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.pair import Text, tokenize_prompt
 
 # "last", "mean", "all", "answer", "positions", or a span (start, stop) of positions as in a Python slice
@@ -52,7 +52,7 @@ class Extracted:
 
 
 def extract(
-    model: Model,
+    model: WrappedModel,
     positive: Sequence[Text],
     negative: Sequence[Text],
     layers: Sequence[int],
@@ -61,7 +61,14 @@ def extract(
     site: str,
     token_rule: TokenRule | None,
 ) -> Extracted:
-    """Run the examples and make one direction per layer. Arguments and errors as in `SteeringVector.from_pairs`."""
+    """Run the examples and make one direction [d_model] per layer; [positions, d_model] with the rule "positions".
+
+    Raises:
+        PromptError: a side is empty, both are the same or have the same activations, or do not form pairs where pairs are needed.
+        SiteError: no such layer or site.
+        PatchError: no such method or rule, or activations that are not finite.
+        ModelError: the model is in training mode.
+    """
     how = find_method(method)
     rule = _checked_rule(method, how, token_rule)
     check_steered_site(site)
@@ -122,7 +129,7 @@ def kept_sites(site: str) -> list[str]:
     return [] if site in ("resid_pre", "resid_post") else [site]
 
 
-def residual_norms(model: Model, runs: Sequence[Recording], site: str) -> dict[int, float]:
+def residual_norms(model: WrappedModel, runs: Sequence[Recording], site: str) -> dict[int, float]:
     """The residual stream's median L2 norm in each layer, over the tokens of all runs.
 
     Of the stream at the site itself; for attn_out and mlp_out, which are added to it, of the stream leaving the block. A median, since the
@@ -180,7 +187,7 @@ def _answer_place(tokens: list[int], partner: list[int]) -> int:
     raise PromptError("The prompts of a pair are the same up to their beginning, so there is no answer token.", "Let them differ in it.")
 
 
-def _tokens(model: Model, examples: Sequence[Text], name: str) -> list[list[int]]:
+def _tokens(model: WrappedModel, examples: Sequence[Text], name: str) -> list[list[int]]:
     several = [examples] if isinstance(examples, str) else list(examples)
     if not several:
         raise PromptError(f"The list of {name} examples is empty.", "Give at least one prompt on each side.")
@@ -203,7 +210,7 @@ def _check_paired(sides: Sequence[list[list[int]]], method: str, rule: TokenRule
         raise PromptError(f"actadd takes one pair, and {len(positive)} were given.", "Use mean_diff for several.")
 
 
-def _padded_pair(model: Model, sides: Sequence[list[list[int]]]) -> list[list[list[int]]]:
+def _padded_pair(model: WrappedModel, sides: Sequence[list[list[int]]]) -> list[list[list[int]]]:
     """One pair, the shorter prompt padded with spaces on the right to the length of the other (Turner et al., section 3)."""
     longest = max(len(side[0]) for side in sides)
     if all(len(side[0]) == longest for side in sides):

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from patchwidget.models.model import Model
 from patchwidget.models.weights_hash import weights_hash
+from patchwidget.models.wrapped import WrappedModel
 
 
-def provenance_of(model: Model) -> dict[str, Any]:
+def provenance_of(model: WrappedModel) -> dict[str, Any]:
     """Model, type, weights' hash, dtype and date (UTC), as plain data."""
     return {
         "model": model.name,
@@ -20,7 +20,7 @@ def provenance_of(model: Model) -> dict[str, Any]:
     }
 
 
-def warn_if_other(model: Model, provenance: Mapping[str, Any]) -> None:
+def warn_if_other(model: WrappedModel, provenance: Mapping[str, Any]) -> None:
     """Warn, naming both, where a vector was made on other weights than this model has; silent where that is not known."""
     made_on = provenance.get("weights")
     here = weights_hash(model.hf) if made_on else None

@@ -11,14 +11,14 @@ from transformers import GenerationConfig, LogitsProcessorList
 
 from patchwidget.engine.generation.generate import Request, check_generates
 from patchwidget.errors import PatchError, PromptError
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 
 from .finite import FiniteOnly
 from .steer import Steer, bind
 
 
 def make_request(
-    model: Model,
+    model: WrappedModel,
     prompts: list[list[int]],
     steers: Sequence[Steer],
     *,
@@ -27,7 +27,7 @@ def make_request(
     seed: int | None = None,
     **options: Any,
 ) -> Request:
-    """The options of `Model.generate`, as the engine and transformers take them.
+    """The options of a generation, as the engine and transformers take them.
 
     Raises:
         ModelError: the model does not continue texts.
@@ -49,27 +49,7 @@ def make_request(
     return Request(prompts, bind(model, steers, [len(tokens) for tokens in prompts]), None if seed is None else int(seed), chosen)
 
 
-def conversation_tokens(model: Model, messages: Sequence[Any]) -> list[int]:
-    """A conversation as the model's chat template writes it.
-
-    Raises:
-        PromptError: there is no template, a message is not {"role", "content"}, or the template refuses the conversation.
-    """
-    from jinja2 import TemplateError
-
-    if getattr(model.tokenizer, "chat_template", None) is None:
-        raise PromptError(f"{model.name} has no chat template.", "Give the prompt as plain text.")
-    for message in messages:
-        if not isinstance(message, Mapping) or not {"role", "content"} <= set(message):
-            raise PromptError(f"{message!r} is no message of a conversation.", 'Give {"role": "user", "content": "..."}.')
-    try:
-        text = model.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-    except (TemplateError, TypeError) as error:
-        raise PromptError(f"The chat template of {model.name} refuses the conversation: {error}.", "Check roles and contents.") from error
-    return model.encode(text, special=False)
-
-
-def _check_numbers(max_new_tokens: Any, temperature: Any, seed: Any) -> None:
+def _check_numbers(max_new_tokens: object, temperature: object, seed: object) -> None:
     if not isinstance(max_new_tokens, Integral) or max_new_tokens < 1:
         raise PatchError(f"max_new_tokens={max_new_tokens!r} is not possible.", "Give a whole number from 1 on.")
     if temperature is not None and not (isinstance(temperature, Real) and 0 <= float(temperature) < math.inf):
@@ -80,7 +60,7 @@ def _check_numbers(max_new_tokens: Any, temperature: Any, seed: Any) -> None:
         raise PatchError(f"seed={seed!r} is no whole number.", "Give one, such as 0, or leave it out.")
 
 
-def _check_options(model: Model, options: Mapping[str, Any]) -> None:
+def _check_options(model: WrappedModel, options: Mapping[str, Any]) -> None:
     check_generates(model)
     hf: Any = model.hf
     calls = [hf.generate, hf.prepare_inputs_for_generation, hf.forward]

@@ -12,7 +12,7 @@ from patchwidget.engine.executors.hooked import HookedExecutor
 from patchwidget.engine.executors.packed import PackedExecutor
 from patchwidget.engine.measure import Measure
 from patchwidget.errors import PatchError
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.pair import PromptPair
 from patchwidget.runs.checks import Check, reached_check, tolerance
 from patchwidget.runs.pair_runs import Runs
@@ -35,7 +35,7 @@ class Rungs:
     runs: Runs
 
 
-def climb(model: Model, prompt: list[int], cells: Sequence[Cell], executor: str, runs: Runs | None = None) -> Rungs:
+def climb(model: WrappedModel, prompt: list[int], cells: Sequence[Cell], executor: str, runs: Runs | None = None) -> Rungs:
     """The next-token distribution after a prompt in each cell.
 
     Args:

@@ -14,9 +14,10 @@ from patchwidget.engine.generation.steering import Span, Steering
 from patchwidget.engine.sites import check_site, find_layer
 from patchwidget.errors import PatchError, SiteError
 from patchwidget.given import Index, Indices, Number, as_list, plain
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.public import public
 
+from .construct import Elsewhere
 from .provenance import warn_if_other
 from .vector import SteeringVector
 
@@ -56,7 +57,7 @@ class Steer:
         PatchError: a strength that is no finite number, an unknown operator, unit or position rule, layers that are no numbers.
     """
 
-    vector: Any
+    vector: Any  # a SteeringVector once it is made, which type checkers can't know
     strength: Number = 1.0
     layers: Indices | None = None
     positions: Positions = "all"
@@ -79,7 +80,7 @@ class Steer:
                 raise PatchError(f"There is no {name} {value!r}.", f"Use {meanings}.")
         _bounds(self.positions, 0)  # tells at once what is wrong with a rule
 
-    def bound(self, model: Model, lengths: Sequence[int]) -> list[Steering]:
+    def bound(self, model: WrappedModel, lengths: Sequence[int]) -> list[Steering]:
         """This steer as the engine applies it to prompts of these lengths, one item per layer.
 
         Raises:
@@ -98,7 +99,7 @@ class Steer:
         warn_if_other(model, self.vector.provenance)
         return steerings
 
-    def _layers(self, model: Model) -> list[int]:
+    def _layers(self, model: WrappedModel) -> list[int]:
         if self.layers is None:
             return self.vector.layers
         layers = as_list(self.layers)
@@ -117,8 +118,12 @@ class Steer:
         return vector[source] * (vector.residual_norm(layer) / vector.norm(source))
 
 
-def steers_of(steer: Any) -> list[Steer]:
-    """What was given as `steer=` as a list: nothing, a Steer, a vector, or several of these."""
+# what is given as `steer=`: a Steer; a vector, which is added with strength 1; several of these; or nothing
+Steers = Steer | SteeringVector | Elsewhere | Sequence[Steer | SteeringVector | Elsewhere] | None
+
+
+def steers_of(steer: Steers) -> list[Steer]:
+    """What was given as `steer=` as a list; empty if nothing was. PatchError where something is no vector, or one that is not finite."""
     if steer is None:
         return []
     if isinstance(steer, Sequence):
@@ -126,7 +131,7 @@ def steers_of(steer: Any) -> list[Steer]:
     return [steer if isinstance(steer, Steer) else Steer(steer)]
 
 
-def bind(model: Model, steers: Sequence[Steer], lengths: Sequence[int]) -> list[Steering]:
+def bind(model: WrappedModel, steers: Sequence[Steer], lengths: Sequence[int]) -> list[Steering]:
     """All steers as the engine applies them, in the order in which a forward passes their places."""
     return in_order([steering for steer in steers for steering in steer.bound(model, lengths)])
 

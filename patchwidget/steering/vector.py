@@ -13,7 +13,7 @@ from patchwidget.engine.sites import find_layer
 from patchwidget.engine.unembed import read_logits
 from patchwidget.errors import ModelError, PatchError, SiteError
 from patchwidget.given import Array, Index, Indices, plain
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.pair import Text, plain_prompts
 from patchwidget.public import public
 from patchwidget.runs.pair_runs import Runs
@@ -62,7 +62,7 @@ class SteeringVector(construct.Made):
     @classmethod
     def from_pairs(
         cls,
-        model: Model,
+        model: WrappedModel,
         positive: Sequence[Text] | Array,
         negative: Sequence[Text] | Array,
         layer: Index | None = None,
@@ -119,7 +119,7 @@ class SteeringVector(construct.Made):
         return cls(**vars(construct.from_patch(experiment, find_layer(experiment.model, layer), plain(pos), site)))
 
     @classmethod
-    def of(cls, vector: Any) -> "SteeringVector":
+    def of(cls, vector: object) -> "SteeringVector":
         """A vector from elsewhere: {layer: tensor}, a `steering_vectors.SteeringVector` or a `repeng.ControlVector`; one of ours as it is.
 
         Raises:
@@ -129,11 +129,7 @@ class SteeringVector(construct.Made):
 
     @classmethod
     def load(cls, path: str | Path) -> "SteeringVector":
-        """Read a .safetensors or .gguf file (see `files` for what these hold).
-
-        Raises:
-            PatchError: there is no such file, or it is not a steering vector.
-        """
+        """Read a .safetensors or .gguf file. PatchError where there is no such file, or it is not a steering vector."""
         return cls(**vars(construct.from_file(Path(path))))
 
     def save(self, path: str | Path) -> None:
@@ -152,8 +148,8 @@ class SteeringVector(construct.Made):
         }
         vector_files.write(Path(path), vector_files.Stored(self.vectors, about))
 
-    def with_norms(self, model: Model, prompts: Sequence[Text]) -> "SteeringVector":
-        """This vector with the residual stream's median norms over these prompts, which `unit="residual norm"` needs."""
+    def with_norms(self, model: WrappedModel, prompts: Sequence[Text]) -> "SteeringVector":
+        """This vector with the residual stream's median L2 norms over these prompts, for `unit="residual norm"`; PromptError if one is empty."""
         return replace(self, residual_norms=construct.norms_over(model, prompts, self.site))
 
     # ---- what it holds
@@ -234,7 +230,7 @@ class SteeringVector(construct.Made):
         self._check_fits(other)
         return float(functional.cosine_similarity(ours.flatten().double(), theirs.flatten().double(), dim=0, eps=0.0))
 
-    def top_tokens(self, model: Model, k: int = 10, layer: int | None = None) -> list[tuple[str, float]]:
+    def top_tokens(self, model: WrappedModel, k: int = 10, layer: int | None = None) -> list[tuple[str, float]]:
         """The tokens that the vector points to through the unembedding, as (text, logit), largest first; ask -vector for the other end.
 
         Taken through the final norm first, as the residual stream is (the logit lens, nostalgebraist 2020), so the vector's length is of no
@@ -255,7 +251,7 @@ class SteeringVector(construct.Made):
         best = logits.topk(min(k, len(logits)))
         return [(model.token_text(int(token)), float(logit)) for token, logit in zip(best.indices, best.values, strict=True)]
 
-    def check_width(self, model: Model) -> None:
+    def check_width(self, model: WrappedModel) -> None:
         """Raise PatchError where the vector does not fit the model."""
         if self.d_model != model.d_model:
             raise PatchError(

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -47,6 +48,15 @@ def test_an_unsteered_text_is_not_moved():
     assert made.kl.tolist() == [0, 0, 0, 0]
     assert (made.logprobs == made.base_logprobs).all()
     assert str(made) == " ".join(map(str, made.tokens))  # there is no tokenizer
+
+
+def test_generations_can_be_taken_along():
+    text = tiny_model("llama").generate([3, 4, 5], Steer({1: torch.ones(32)}, 2.0), max_new_tokens=4)
+    for taken in (pickle.loads(pickle.dumps(text)), copy.deepcopy(text)):
+        assert str(taken) == str(text)
+        assert taken.kl.tolist() == text.kl.tolist()
+        assert taken.perplexity == text.perplexity
+        assert taken.tokens == text.tokens
 
 
 def test_numbers_do_not_depend_on_the_batch():
@@ -164,7 +174,7 @@ def test_prompts_that_can_not_be_continued():
     with pytest.raises(PromptError, match="has no chat template"):
         model.generate([{"role": "user", "content": "hello"}])
     with pytest.raises(PromptError, match="A stream continues one prompt"):
-        model.stream([[1, 2], [3]])
+        model.stream(torch.tensor([[1, 2], [3, 4]]))
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ def test_what_is_refused():
     with pytest.raises(PatchError, match="there are 0 steers"):
         model.ladder(CLEAN, None, [1.0])
     with pytest.raises(PromptError, match="A ladder is of one prompt"):
-        model.ladder([CLEAN, CLEAN], vector, [1.0])
+        model.ladder(torch.tensor([CLEAN, CLEAN]), vector, [1.0])
     for options in ({"k": 0}, {"tokens": 0}):
         with pytest.raises(PatchError, match="can't be followed"):
             model.ladder(CLEAN, vector, [1.0], **options)

@@ -12,7 +12,7 @@ from patchwidget.engine.edits import Edit, EditTable, RowsOf
 from patchwidget.engine.recording import Recording, record
 from patchwidget.errors import ModelError
 from patchwidget.models.attention import intercepted
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 
 # what masks add to scores is this or less where attention can't look: -inf, the dtype's least number, -10,000 in old models
 _OUT_OF_SIGHT = -1e4
@@ -124,7 +124,7 @@ def _seen(heads: Tensor, entries: Sequence[tuple[int, Edit]], group: int) -> Ten
 
 
 @torch.no_grad()
-def attention_pattern(model: Model, recording: Recording, layer: int) -> Tensor:
+def attention_pattern(model: WrappedModel, recording: Recording, layer: int) -> Tensor:
     """The post-softmax attention of one layer in a recorded run: from each destination (row) to each source position.
 
     Returns:
@@ -149,7 +149,7 @@ def attention_pattern(model: Model, recording: Recording, layer: int) -> Tensor:
     return patterns[0]
 
 
-def attention_patterns(model: Model, tokens: Sequence[int] | Tensor) -> Tensor:
+def attention_patterns(model: WrappedModel, tokens: Sequence[int] | Tensor) -> Tensor:
     """The post-softmax attention of every layer in one run of a prompt: float32 [layers, n_heads, T, T], on the CPU.
 
     Raises:
@@ -161,6 +161,6 @@ def attention_patterns(model: Model, tokens: Sequence[int] | Tensor) -> Tensor:
     return torch.stack([recording.at("pattern", layer).transpose(0, 1).float().cpu() for layer in range(model.n_layers)])
 
 
-def _unreadable(model: Model) -> ModelError:
+def _unreadable(model: WrappedModel) -> ModelError:
     message = f"The attention of {model.name} can't be intercepted, so its patterns can't be read."
     return ModelError(message, "Choose a model on transformers' attention interface.")

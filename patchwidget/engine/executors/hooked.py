@@ -15,7 +15,7 @@ from patchwidget.engine.sites import ATTENTION_SITES
 from patchwidget.engine.tap_hooks import on_edits
 from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 
 from .attention import attend_edited, edit_heads
 
@@ -31,7 +31,9 @@ class HookedExecutor:
         missed: (site, layer) pairs that were to be patched and that the model never passed.
     """
 
-    def __init__(self, model: Model, prompts: Sequence[Sequence[int] | Tensor], measures: Sequence[Measure], max_rows: int = 512) -> None:
+    def __init__(
+        self, model: WrappedModel, prompts: Sequence[Sequence[int] | Tensor], measures: Sequence[Measure], max_rows: int = 512
+    ) -> None:
         self.model, self.prompts, self.measures, self.max_rows = model, prompts, measures, max_rows
         self.missed: set[tuple[str, int]] = set()
         self._names = Names(model)

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 
 
-def why_not_packed(model: Model, hooked: Iterable[str]) -> str | None:
+def why_not_packed(model: WrappedModel, hooked: Iterable[str]) -> str | None:
     """What keeps a model from the packed executor, as the end of a sentence; None if nothing does.
 
     Args:
@@ -23,7 +23,7 @@ def why_not_packed(model: Model, hooked: Iterable[str]) -> str | None:
     return f"there is a forward hook of yours on {on_the_way}, which may go by position" if on_the_way else None
 
 
-def _first_passed(model: Model, paths: list[str]) -> str | None:
+def _first_passed(model: WrappedModel, paths: list[str]) -> str | None:
     """The first of these modules that packed rows would pass."""
     if not paths:
         return None

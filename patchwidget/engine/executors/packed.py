@@ -30,7 +30,7 @@ from patchwidget.engine.tap_hooks import on_edits
 from patchwidget.engine.unembed import read_logits
 from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 
 from .attention import attend_edited, edit_heads
 from .block_call import call_block, join_arguments, pick_arguments
@@ -49,7 +49,7 @@ class PackedExecutor:
         missed: (site, layer) pairs that were to be patched and that the model never passed.
     """
 
-    def __init__(self, model: Model, bases: Sequence[Recording], measures: Sequence[Measure], max_rows: int = 512) -> None:
+    def __init__(self, model: WrappedModel, bases: Sequence[Recording], measures: Sequence[Measure], max_rows: int = 512) -> None:
         self.model, self.bases, self.measures, self.max_rows = model, bases, measures, max_rows
         self.missed: set[tuple[str, int]] = set()
         self._names = Names(model)

@@ -19,7 +19,7 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 
 from patchwidget.errors import ModelError
 from patchwidget.models.hooks import Hooks
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 
 from .steering import Steering, steered
 
@@ -41,14 +41,14 @@ class Request:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def check_generates(model: Model) -> None:
+def check_generates(model: WrappedModel) -> None:
     """Raise ModelError unless the model continues a text."""
     can = getattr(model.hf, "can_generate", lambda: False)()  # type: ignore[operator]
     if not can or model.hf.config.is_encoder_decoder:  # type: ignore[union-attr]
         raise ModelError(f"{model.name} does not generate text by continuing a prompt.", "Use a causal language model.")
 
 
-def generate(model: Model, request: Request) -> list[list[int]]:
+def generate(model: WrappedModel, request: Request) -> list[list[int]]:
     """The tokens that follow each prompt, cut behind the end-of-text token or the stop string; several per prompt in a row where asked.
 
     Raises:
@@ -67,7 +67,7 @@ class Stream:
         tokens: what has been handed out so far.
     """
 
-    def __init__(self, model: Model, request: Request) -> None:
+    def __init__(self, model: WrappedModel, request: Request) -> None:
         self.tokens: list[int] = []
         self._handed: Queue[int | BaseException | None] = Queue(1)
         self._stop = Event()
@@ -128,7 +128,7 @@ class Stream:
         return self._stop.is_set()
 
 
-def _run(model: Model, request: Request, each_step: Callable[[Tensor], bool]) -> list[list[int]]:
+def _run(model: WrappedModel, request: Request, each_step: Callable[[Tensor], bool]) -> list[list[int]]:
     """Generate; `each_step(sequences so far [rows, tokens])` is called after each token, and ends the generation by True."""
     check_generates(model)
     model.check_ready()
@@ -153,7 +153,7 @@ def _run(model: Model, request: Request, each_step: Callable[[Tensor], bool]) ->
 class _Turns:
     """Holds the model's lock, and brings in the generation's own random numbers, from each forward's beginning until its token is chosen."""
 
-    def __init__(self, model: Model, seed: int | None) -> None:
+    def __init__(self, model: WrappedModel, seed: int | None) -> None:
         self._model, self._mine = model, False
         devices = [torch.device("cpu"), *([] if model.device.type == "cpu" else [model.device])]
         self._random = {} if seed is None else {device: torch.Generator(device).manual_seed(seed).get_state() for device in devices}
@@ -201,7 +201,7 @@ class _EachStep(StoppingCriteria):
 class _Stops:
     """Where a generated row ends: rows of a batch that end early are filled up by transformers."""
 
-    def __init__(self, model: Model, options: dict[str, Any]) -> None:
+    def __init__(self, model: WrappedModel, options: dict[str, Any]) -> None:
         config: Any = options.get("generation_config") or model.hf.generation_config
         ends = options.get("eos_token_id", config.eos_token_id)
         strings = options.get("stop_strings", config.stop_strings)

@@ -19,8 +19,8 @@ from patchwidget.engine.sites import find_tap
 from patchwidget.engine.tap_hooks import on_write
 from patchwidget.errors import ModelError, PatchError
 from patchwidget.models.hooks import Hooks
-from patchwidget.models.model import Model
 from patchwidget.models.trace import main_input
+from patchwidget.models.wrapped import WrappedModel
 
 # (start, stop): positions from start to before stop
 Span = tuple[int, int]
@@ -67,7 +67,7 @@ class Steering:
 
 
 @contextmanager
-def steered(model: Model, steerings: Sequence[Steering], pads: Sequence[int]) -> Iterator[None]:
+def steered(model: WrappedModel, steerings: Sequence[Steering], pads: Sequence[int]) -> Iterator[None]:
     """Steer this context's forwards of `model.hf` inside the `with` block.
 
     Args:

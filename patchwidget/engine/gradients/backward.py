@@ -21,7 +21,7 @@ from patchwidget.engine.tap_hooks import on_pass
 from patchwidget.engine.unembed import read_logits
 from patchwidget.errors import MetricError
 from patchwidget.models.hooks import Hooks
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 
 from .capture import AttentionCall, Place, Watched, watching, with_graph
 
@@ -54,7 +54,7 @@ class SiteGradients:
 
 
 def gradients_by_block(
-    model: Model, recording: Recording, seeds: Sequence[Seed], sites: Mapping[str, Collection[int]], *, drop: bool = False
+    model: WrappedModel, recording: Recording, seeds: Sequence[Seed], sites: Mapping[str, Collection[int]], *, drop: bool = False
 ) -> Generator[SiteGradients, None, None]:
     """Walk back over the blocks, last one first, and give the gradients at each place that was asked for.
 
@@ -91,7 +91,7 @@ def gradients_by_block(
 
 
 def gradients_of_network(
-    model: Model, tokens: Tensor, measure: Measure, places: Collection[Place], root: Tensor | None = None
+    model: WrappedModel, tokens: Tensor, measure: Measure, places: Collection[Place], root: Tensor | None = None
 ) -> tuple[list[SiteGradients], list[Seed]]:
     """The gradients at any places from one graph of the whole network, and the metrics' seeds.
 
@@ -111,7 +111,7 @@ def gradients_of_network(
     return found, seeds
 
 
-def metric_seeds(model: Model, recording: Recording, measure: Measure) -> list[Seed]:
+def metric_seeds(model: WrappedModel, recording: Recording, measure: Measure) -> list[Seed]:
     """The gradients of each metric with respect to the residual stream after the last block, [T, d_model]."""
     with model.lock, with_graph():
         leaf = recording.resid[-1].detach().clone().requires_grad_()
@@ -120,7 +120,7 @@ def metric_seeds(model: Model, recording: Recording, measure: Measure) -> list[S
 
 
 @torch.no_grad()
-def rerun(model: Model, recording: Recording, layer: int, hidden: Tensor) -> Recording:
+def rerun(model: WrappedModel, recording: Recording, layer: int, hidden: Tensor) -> Recording:
     """The recorded run again from a layer on, with `hidden` [T, d_model] as the residual stream that enters it; sites are not recorded."""
     resid = [*recording.resid[:layer], hidden]
     with watching(model, ()), torch.no_grad():
@@ -130,7 +130,7 @@ def rerun(model: Model, recording: Recording, layer: int, hidden: Tensor) -> Rec
 
 
 @torch.no_grad()
-def network_root(model: Model, tokens: Tensor) -> Tensor:
+def network_root(model: WrappedModel, tokens: Tensor) -> Tensor:
     """What enters a network: the embeddings of its tokens, or its input where that is no tokens."""
     return tokens if tokens.is_floating_point() else model.hf.get_input_embeddings()(tokens)  # type: ignore[operator]
 
@@ -160,12 +160,12 @@ def _carried(logits: Tensor, leaf: Tensor, seed: Seed) -> Seed:
     return replace(seed, gradient=gradient)
 
 
-def _replace_embedding(model: Model, leaf: Tensor, hooks: Hooks) -> None:
+def _replace_embedding(model: WrappedModel, leaf: Tensor, hooks: Hooks) -> None:
     on_pass(hooks, Tap(model.hf.get_input_embeddings(), "output"), lambda _: leaf.clone())  # type: ignore[operator]
 
 
 def _through_block(
-    model: Model, recording: Recording, layer: int, arriving: Tensor, sites: Sequence[str]
+    model: WrappedModel, recording: Recording, layer: int, arriving: Tensor, sites: Sequence[str]
 ) -> tuple[dict[str, Tensor], Watched]:
     """The gradients at the sites inside a block and at its input ("resid_pre"), given those of its output; [metrics, variants, T, ...]."""
     with watching(model, [(site, layer) for site in sites], within=model.anatomy.blocks[layer].module) as watched:
@@ -176,12 +176,12 @@ def _through_block(
     return {site: gradient for (site, _), gradient in found.items()}, watched
 
 
-def _run_block(model: Model, recording: Recording, layer: int, hidden: Tensor) -> Tensor:
+def _run_block(model: WrappedModel, recording: Recording, layer: int, hidden: Tensor) -> Tensor:
     """A block on other hidden states [1, T, d_model], with the arguments it had in the recorded run."""
     return call_block(model.anatomy.blocks[layer].module, hidden, *recording.calls[layer])
 
 
-def _pull_back(output: Tensor, arriving: Tensor, watched: Watched, model: Model) -> dict[Place, Tensor]:
+def _pull_back(output: Tensor, arriving: Tensor, watched: Watched, model: WrappedModel) -> dict[Place, Tensor]:
     """The gradients of all watched places, [metrics, variants, T, ...], given those of `output`, [metrics, variants, *output's shape]."""
     places = list(watched.seen)
     tensors = [tensor for place in places for tensor in watched.seen[place]]

@@ -16,7 +16,7 @@ from patchwidget.engine.tap_hooks import on_pass
 from patchwidget.errors import ModelError
 from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 
 Place = tuple[str, int]
 # the heads' outputs as the attention function gives them, [T, H, d_head]: not a site of sweeps, but where patterns act
@@ -55,7 +55,7 @@ class Watched:
     seen: dict[Place, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
     attention: dict[int, AttentionCall] = field(default_factory=dict)
 
-    def rows(self, model: Model, place: Place, gradients: list[Tensor]) -> Tensor:
+    def rows(self, model: WrappedModel, place: Place, gradients: list[Tensor]) -> Tensor:
         """The gradients of a place's tensors as its activations are laid out by position, [T, ...]."""
         site, layer = place
         if site in ("q", "k", "v"):
@@ -92,7 +92,7 @@ def with_graph() -> Iterator[None]:
 
 @contextmanager
 def watching(
-    model: Model, places: Collection[Place], first: Callable[[Hooks], None] | None = None, within: nn.Module | None = None
+    model: WrappedModel, places: Collection[Place], first: Callable[[Hooks], None] | None = None, within: nn.Module | None = None
 ) -> Iterator[Watched]:
     """Run the model, or blocks of it, inside: with a graph, with the model's lock held, and with nothing left on the model afterwards.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from patchwidget.engine.edits import ALONG, Cell, Edit, moved_along
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 
 from .backward import SiteGradients
 from .capture import ATTENDED, Place
@@ -29,7 +29,7 @@ class CellEstimates:
         drop: the gradients come with variants, each with one layer dropped.
     """
 
-    def __init__(self, model: Model, cells: Sequence[Cell], own: Callable[[str, int], Tensor], *, qk_fix: bool, drop: bool) -> None:
+    def __init__(self, model: WrappedModel, cells: Sequence[Cell], own: Callable[[str, int], Tensor], *, qk_fix: bool, drop: bool) -> None:
         self.model, self.own, self.qk_fix = model, own, qk_fix
         self.n_variants = model.n_layers if drop else 1
         self._edits: dict[Place, list[Numbered]] = defaultdict(list)

@@ -24,7 +24,7 @@ from patchwidget.engine.sites import find_tap
 from patchwidget.engine.tap_hooks import on_read, on_write
 from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 
 # rule -> the sites held at the base run, but for what senders change of them
 FREEZE = {"heads": ("z",), "all": ("z", "mlp_out")}
@@ -70,7 +70,7 @@ class FrozenRun:
         missed: (site, layer) pairs that a sender was to change and that the model never passed.
     """
 
-    def __init__(self, model: Model, base: Recording, freeze: str, max_rows: int = 1024) -> None:
+    def __init__(self, model: WrappedModel, base: Recording, freeze: str, max_rows: int = 1024) -> None:
         self.model, self.base, self.frozen, self.max_rows = model, base, FREEZE[freeze], max_rows
         self.missed: set[tuple[str, int]] = set()
         self._all_held = {"z", "mlp_out"} <= set(self.frozen)

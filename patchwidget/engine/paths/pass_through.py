@@ -13,12 +13,12 @@ from patchwidget.engine.sites import find_tap
 from patchwidget.engine.tap_hooks import on_read
 from patchwidget.models.attention import intercepted
 from patchwidget.models.hooks import Hooks
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 
 from .frozen_run import Edits
 
 
-def pass_through(model: Model, base: Recording, changed: Edits, positions: Sequence[int], head: int | None = None) -> Edits:
+def pass_through(model: WrappedModel, base: Recording, changed: Edits, positions: Sequence[int], head: int | None = None) -> Edits:
     """The output of a node whose input is changed.
 
     Args:
@@ -40,7 +40,7 @@ def pass_through(model: Model, base: Recording, changed: Edits, positions: Seque
 
 
 @torch.no_grad()
-def _attend_again(model: Model, base: Recording, layer: int, changed: Edits) -> Tensor:
+def _attend_again(model: WrappedModel, base: Recording, layer: int, changed: Edits) -> Tensor:
     """z [T, n_heads, d_head] of one layer of the base run with these edits of its queries, keys and values."""
     edits = EditTable([(0, Cell(changed))])
     kept: list[Tensor] = []

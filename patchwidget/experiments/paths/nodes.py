@@ -7,7 +7,7 @@ from patchwidget.engine.paths.frozen_run import Receiver
 from patchwidget.engine.sites import axis_size, find_layer, find_site
 from patchwidget.errors import SiteError
 from patchwidget.given import Index, Indices, as_list, checked_index, plain
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.public import public
 
 SENDERS = ("z", "attn_out", "mlp_out", "resid_pre", "resid_mid")
@@ -71,13 +71,13 @@ class Node:
             raise SiteError(f"{self} has an empty list of positions.", "Leave pos out to take all.")
         return tuple(sorted(set(places)))
 
-    def comes_before(self, model: Model, other: "Node") -> bool:
+    def comes_before(self, model: WrappedModel, other: "Node") -> bool:
         """Whether this node's output is added to the residual stream before the other reads it; both with their layers."""
         parallel = other.site in ("mlp_in", "mlp_out") and model.anatomy.blocks[other.layer or 0].parallel
         entry = _INPUT["q"] if parallel else _INPUT[other.site]  # side by side with the attention, the MLP reads what that reads
         return (self.layer or 0, _OUTPUT[self.site]) < (other.layer or 0, entry)
 
-    def inputs(self, model: Model, positions: tuple[int, ...]) -> list[Receiver]:
+    def inputs(self, model: WrappedModel, positions: tuple[int, ...]) -> list[Receiver]:
         """Where this node, with its layer, reads the residual stream: a head (z) by its queries, keys and values."""
         if self.site == "z":
             group = None if self.head is None else self.head * model.n_kv_heads // model.n_heads
@@ -85,7 +85,7 @@ class Node:
         return [Receiver("mlp_in" if self.site == "mlp_out" else self.site, self.layer or 0, positions, self.head)]
 
 
-def check_node(model: Model, node: object, role: str, sites: Sequence[str]) -> Node:
+def check_node(model: WrappedModel, node: object, role: str, sites: Sequence[str]) -> Node:
     """The node with its layer filled in, its layer and head counted from 0.
 
     Args:
@@ -107,7 +107,7 @@ def check_node(model: Model, node: object, role: str, sites: Sequence[str]) -> N
     return Node(node.site, layer, _head_of(model, node, axis, layer), node.pos)
 
 
-def _head_of(model: Model, node: Node, axis: str | None, layer: int) -> int | None:
+def _head_of(model: WrappedModel, node: Node, axis: str | None, layer: int) -> int | None:
     if node.head is None:
         if node.site.endswith("_per_head"):
             raise SiteError(f"{node} names no head, and {node.site} is what one query head sees.", "Give head=, or take k or v.")
@@ -118,7 +118,7 @@ def _head_of(model: Model, node: Node, axis: str | None, layer: int) -> int | No
     return checked_index(node.head, size, "Key/value head" if axis == "kv_head" else "Head", f"{node.site} has")
 
 
-def _layer_of(model: Model, node: Node) -> int:
+def _layer_of(model: WrappedModel, node: Node) -> int:
     if node.layer is not None:
         return node.layer
     if node.site == "resid_post":

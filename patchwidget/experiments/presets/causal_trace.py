@@ -17,7 +17,7 @@ from patchwidget.experiments.results.data import NOT_MEASURABLE
 from patchwidget.experiments.results.result import PatchResult
 from patchwidget.experiments.sweeps.spec import Choices
 from patchwidget.given import Index, as_list, plain, token_ids, whole
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.alignment import Span, both_spans, find_span
 from patchwidget.prompts.pair import Answer, PromptPair, Text, tokenize_pair, tokenize_prompt
 from patchwidget.prompts.prompt_set import PromptSet
@@ -43,7 +43,7 @@ class _Fact:
 
 @public
 def causal_trace(
-    model: Model,
+    model: WrappedModel,
     prompt: Text | PromptSet | Sequence[PromptPair],
     subject: Span | None = None,
     answer: Answer | None = None,
@@ -108,7 +108,7 @@ def causal_trace(
 
 
 def _trace(
-    model: Model,
+    model: WrappedModel,
     fact: _Fact,
     *,
     scale: float,
@@ -168,7 +168,7 @@ def _joined(traces: Sequence[PatchResult], info: dict[str, Any]) -> PatchResult:
     return PatchResult(values, clean, corrupted, state, checks, max(trace.noise for trace in traces), told)
 
 
-def _facts(model: Model, rows: Sequence[tuple[Any, Any, Any]]) -> tuple[list[_Fact], list[str]]:
+def _facts(model: WrappedModel, rows: Sequence[tuple[Any, Any, Any]]) -> tuple[list[_Fact], list[str]]:
     """The prompts that the model answers as expected, and what is said of the others."""
     facts, dropped = [], []
     for prompt, subject, expected in rows:
@@ -196,7 +196,7 @@ def _subject_of(pair: PromptPair, number: int) -> tuple[Text, Span, Answer | Non
     return token_ids(pair.clean), both_spans(pair.roles["subject"])[0], pair.answer
 
 
-def _embedding_std(model: Model, facts: Sequence[_Fact]) -> float:
+def _embedding_std(model: WrappedModel, facts: Sequence[_Fact]) -> float:
     """Standard deviation of all elements of the embeddings of all subjects."""
     embedding = model.hf.get_input_embeddings()  # type: ignore[operator]
     with torch.no_grad(), model.lock:
@@ -204,7 +204,7 @@ def _embedding_std(model: Model, facts: Sequence[_Fact]) -> float:
     return float(torch.cat(found).float().std())
 
 
-def _code(model: Model, asked: Sequence[Any], options: Mapping[str, Any]) -> str:
+def _code(model: WrappedModel, asked: Sequence[Any], options: Mapping[str, Any]) -> str:
     """The script that traces the same again.
 
     Args:

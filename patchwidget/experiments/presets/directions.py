@@ -12,7 +12,7 @@ import xarray as xr
 from patchwidget.experiments.experiment import Experiment
 from patchwidget.experiments.results.compare import Comparison, compare
 from patchwidget.experiments.results.result import PatchResult
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.pair import PromptPair
 from patchwidget.public import public
 
@@ -64,7 +64,7 @@ class BothDirections:
 
 @public
 def both_directions(
-    model: Model, pair: PromptPair | Sequence[PromptPair], site: str, *, metric: Any = "logit_diff", **options: Any
+    model: WrappedModel, pair: PromptPair | Sequence[PromptPair], site: str, *, metric: Any = "logit_diff", **options: Any
 ) -> BothDirections:
     """Sweep a site in both directions: what suffices for the answer, and what it needs.
 

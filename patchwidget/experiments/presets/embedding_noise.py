@@ -14,7 +14,7 @@ from patchwidget.engine.executors.packed import PackedExecutor
 from patchwidget.engine.recording import Recording
 from patchwidget.experiments.experiment import Experiment
 from patchwidget.models.hooks import Hooks
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.pair import PromptPair
 from patchwidget.runs.checks import Check
 
@@ -28,7 +28,7 @@ class NoisedExperiment(Experiment):
         noise: [samples, len(positions), d], added to what the embedding module gives.
     """
 
-    def __init__(self, model: Model, prompt: PromptPair, positions: Sequence[int], noise: np.ndarray, metric: str) -> None:
+    def __init__(self, model: WrappedModel, prompt: PromptPair, positions: Sequence[int], noise: np.ndarray, metric: str) -> None:
         self._noised_positions, self._noise = list(positions), torch.tensor(noise, dtype=torch.float32)
         super().__init__(model, [prompt] * len(noise), metric)
 

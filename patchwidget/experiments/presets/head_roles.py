@@ -15,7 +15,7 @@ from patchwidget.engine.tap_hooks import on_read, on_write
 from patchwidget.engine.unembed import read_logits
 from patchwidget.errors import PromptError
 from patchwidget.models.hooks import Hooks
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.pair import PromptPair, tokenize_pair
 from patchwidget.prompts.tasks import induction
 from patchwidget.prompts.token_pair import TokenPair
@@ -29,7 +29,9 @@ AMONG = 5  # a token counts as copied if it is among so many likeliest ones
 
 
 @public
-def head_roles(model: Model, task: PromptPair | Sequence[PromptPair], *, length: int = 20, samples: int = 4, seed: int = 0) -> xr.Dataset:
+def head_roles(
+    model: WrappedModel, task: PromptPair | Sequence[PromptPair], *, length: int = 20, samples: int = 4, seed: int = 0
+) -> xr.Dataset:
     """Scores of every head for the roles of the IOI circuit (Wang et al. 2022, section 3 and appendices), from 0 to 1.
 
     Args:
@@ -62,7 +64,7 @@ def head_roles(model: Model, task: PromptPair | Sequence[PromptPair], *, length:
     return xr.Dataset({name: (("layer", "head"), found) for name, found in scores.items()}, coords)
 
 
-def pairs_with_roles(model: Model, task: PromptPair | Sequence[PromptPair]) -> list[TokenPair]:
+def pairs_with_roles(model: WrappedModel, task: PromptPair | Sequence[PromptPair]) -> list[TokenPair]:
     """The pairs as tokens; PromptError where there is none, or one lacks a role of the circuit."""
     pairs = [tokenize_pair(model, pair) for pair in ([task] if isinstance(task, PromptPair) else task)]
     if not pairs:
@@ -76,7 +78,9 @@ def pairs_with_roles(model: Model, task: PromptPair | Sequence[PromptPair]) -> l
 
 
 @torch.no_grad()
-def copy_scores(model: Model, places: Sequence[tuple[Sequence[int] | Tensor, int]], among: int = AMONG) -> tuple[np.ndarray, np.ndarray]:
+def copy_scores(
+    model: WrappedModel, places: Sequence[tuple[Sequence[int] | Tensor, int]], among: int = AMONG
+) -> tuple[np.ndarray, np.ndarray]:
     """How often each head makes the token likely that it attends to, and how often unlikely: [layers, heads] each.
 
     A head that attends to one position alone passes that position's value on; a prompt of one token is just that case, so each block is given
@@ -107,7 +111,7 @@ def _replace(new: Tensor, rows: Tensor) -> None:
     rows.copy_(new)
 
 
-def _written_by_each(model: Model, layer: int, z: Tensor) -> Tensor:
+def _written_by_each(model: WrappedModel, layer: int, z: Tensor) -> Tensor:
     """What each head alone adds to the residual stream, without the bias: z [rows, heads, d_head] -> [heads, rows, d_model]."""
     projection = model.anatomy.blocks[layer].o_proj
     if projection is None:
@@ -119,7 +123,7 @@ def _written_by_each(model: Model, layer: int, z: Tensor) -> Tensor:
     return projection(flat) - projection(torch.zeros_like(flat[:1, :1]))
 
 
-def _mean_attention(model: Model, pairs: Sequence[TokenPair], scores: Mapping[str, EntriesOf]) -> dict[str, np.ndarray]:
+def _mean_attention(model: WrappedModel, pairs: Sequence[TokenPair], scores: Mapping[str, EntriesOf]) -> dict[str, np.ndarray]:
     """Mean attention over some entries of each clean prompt, by the name of a score: [layers, heads]."""
     totals = {name: np.zeros((model.n_layers, model.n_heads)) for name in scores}
     for pair in pairs:

@@ -15,7 +15,7 @@ from patchwidget.experiments.reproduce import setup, shown
 from patchwidget.experiments.results.result import PatchResult
 from patchwidget.experiments.sweeps.spec import Choices
 from patchwidget.given import as_list
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.pair import PromptPair
 from patchwidget.prompts.prompt_set import PromptSet
 from patchwidget.public import public
@@ -71,7 +71,7 @@ class Mediation:
 
 @public
 def mediation(
-    model: Model,
+    model: WrappedModel,
     task: PromptPair | PromptSet | Sequence[PromptPair],
     *,
     components: Sequence[str] = ("heads", "head_layers", "head_model", "neuron_layers", "neuron_model"),
@@ -121,7 +121,7 @@ def mediation(
     return Mediation(next(iter(effects.values())).clean, effects)  # type: ignore[arg-type]
 
 
-def _cells(model: Model, site: str, together: str, role: str | None, layers: list | None, neurons: list | None) -> dict[str, Any]:
+def _cells(model: WrappedModel, site: str, together: str, role: str | None, layers: list | None, neurons: list | None) -> dict[str, Any]:
     chosen = list(range(model.n_layers)) if layers is None else layers
     every = range(model.n_heads) if site == "pattern" else _neurons(model)
     group = None if together == "each" else [list(every)]
@@ -132,7 +132,7 @@ def _cells(model: Model, site: str, together: str, role: str | None, layers: lis
     return options | {"neurons": neurons if together == "each" else group}
 
 
-def _neurons(model: Model) -> range:
+def _neurons(model: WrappedModel) -> range:
     from patchwidget.engine.sites import axis_size, find_site
 
     return range(axis_size(model, find_site("mlp_post"), 0) or 0)

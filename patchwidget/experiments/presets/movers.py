@@ -12,7 +12,7 @@ from patchwidget.errors import PatchError
 from patchwidget.experiments.experiment import Experiment
 from patchwidget.experiments.paths.nodes import Node
 from patchwidget.experiments.results.result import PatchResult
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.pair import PromptPair
 from patchwidget.public import public
 
@@ -78,7 +78,7 @@ class Movers:
 
 @public
 def find_movers(
-    model: Model,
+    model: WrappedModel,
     task: PromptPair | Sequence[PromptPair],
     *,
     most: int = 4,

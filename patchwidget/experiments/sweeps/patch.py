@@ -9,7 +9,7 @@ from patchwidget.engine.edits import Edit
 from patchwidget.engine.sites import MODULE, axis_size, check_site, find_layer, find_site, layers_with
 from patchwidget.errors import SiteError
 from patchwidget.given import Index, Indices, as_list, checked_index, plain
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.public import public
 
 from .sources import Source, Values, as_source
@@ -55,7 +55,7 @@ class Patch:
         object.__setattr__(self, "source", as_source(self.source))
 
     def edits(
-        self, model: Model, length: int, values: Values, patchable: Collection[int] | None = None, source_length: int | None = None
+        self, model: WrappedModel, length: int, values: Values, patchable: Collection[int] | None = None, source_length: int | None = None
     ) -> list[Edit]:
         """The patch as edits of a prompt of this length.
 
@@ -88,7 +88,7 @@ class Patch:
         parts = [(None, value)] if indices is None else [(index, value[:, index // per_group]) for index in indices]
         return [Edit(self.site, layer, positions, _columns_of(part, columns), index, columns, self.operator) for index, part in parts]
 
-    def _layer(self, model: Model) -> int:
+    def _layer(self, model: WrappedModel) -> int:
         if self.site.startswith(MODULE):
             return layers_with(model, self.site)[0]
         if self.layer is None:

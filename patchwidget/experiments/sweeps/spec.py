@@ -10,7 +10,7 @@ from patchwidget.engine.edits import Edit
 from patchwidget.engine.sites import MODULE, Site, axis_size, check_site, find_site, layers_with
 from patchwidget.errors import SiteError
 from patchwidget.given import Index, Indices, checked_index, whole
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 
 from .patch import check_operator
 from .sources import Values
@@ -31,7 +31,7 @@ class Plan:
         window: how many layers around each one are patched at once.
     """
 
-    model: Model
+    model: WrappedModel
     site: Site
     dims: tuple[str, ...]
     choices: dict[str, list[tuple[int, ...]]]
@@ -124,7 +124,7 @@ class Plan:
 
 
 def make_plan(
-    model: Model,
+    model: WrappedModel,
     site: str,
     lengths: Sequence[int],
     *,
@@ -181,7 +181,7 @@ def make_plan(
     return Plan(model, found, tuple(choices), choices, together, window, operator)
 
 
-def _check_blocks(model: Model, site: str) -> None:
+def _check_blocks(model: WrappedModel, site: str) -> None:
     if not model.has_blocks:
         _ = model.anatomy  # where it is not a language model this says so
         raise SiteError(f"{model.name} has no {site}: it has no blocks.", "Patch a module by its path: 'module:...'.")

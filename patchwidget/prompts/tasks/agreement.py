@@ -2,7 +2,7 @@
 
 from random import Random
 
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.pair import PromptPair
 from patchwidget.prompts.prompt_set import PromptSet
 
@@ -20,7 +20,7 @@ NOUNS = [*((word, f"{word}s") for word in REGULAR.split()), ("man", "men"), ("wo
 VERBS = [("is", "are"), ("was", "were"), ("has", "have")]
 
 
-def subject_verb_agreement(model: Model, n: int = 64, *, seed: int = 0) -> PromptSet:
+def subject_verb_agreement(model: WrappedModel, n: int = 64, *, seed: int = 0) -> PromptSet:
     """A subject in singular or plural, a noun of the other number behind it, and a verb that has to agree with the subject.
 
     In the corrupted prompt the subject has the other number, and the other form of the verb is right. Roles: subject, attractor, END.

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.pair import PromptPair
 from patchwidget.prompts.prompt_set import PromptSet
 
@@ -21,7 +21,7 @@ PARAMETERS = (
 WORDS = "oil column piece crime population unit dark river garden stone paper window winter music story market table summer bread cloud"
 
 
-def docstring(model: Model, n: int = 64, *, seed: int = 0) -> PromptSet:
+def docstring(model: WrappedModel, n: int = 64, *, seed: int = 0) -> PromptSet:
     """A function of four parameters, of which two are described; the third comes next.
 
     In the corrupted prompt the definition has another word for the third parameter, which is the distractor ("random answer" in the original).

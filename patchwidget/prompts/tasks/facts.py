@@ -4,7 +4,7 @@ from itertools import permutations
 from random import Random
 
 from patchwidget.errors import PromptError
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.pair import tokenize_pair
 from patchwidget.prompts.prompt_set import PromptSet
 
@@ -39,7 +39,7 @@ def facts_of(relation: str) -> dict[str, str]:
     return dict(fact.split(": ") for fact in FACTS[relation][1].split(", "))
 
 
-def factual_recall(model: Model, n: int | None = None, *, seed: int = 0, relation: str | None = None) -> PromptSet:
+def factual_recall(model: WrappedModel, n: int | None = None, *, seed: int = 0, relation: str | None = None) -> PromptSet:
     """Well-known facts, each against another subject of the same relation with as many tokens and another answer.
 
     Roles: subject, END. One pair for each fact that has such a counterpart, drawn by the seed.

@@ -1,6 +1,6 @@
 """Gendered pronouns by profession: "The nurse said that" -> she (Vig et al. 2020, arXiv:2004.12265)."""
 
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.prompt_set import PromptSet
 
 from .templates import all_fitting, contrast
@@ -32,7 +32,7 @@ PROFESSIONS = {
 OPPOSITE = {"she": ("he", "man"), "he": ("she", "woman")}
 
 
-def gendered_pronouns(model: Model, n: int | None = None, *, seed: int = 0, templates: list[str] | None = None) -> PromptSet:
+def gendered_pronouns(model: WrappedModel, n: int | None = None, *, seed: int = 0, templates: list[str] | None = None) -> PromptSet:
     """A profession whose stereotype favours one pronoun, against "man" or "woman", which favours the other.
 
     As in the paper, the base run x is the profession's, here the corrupted prompt, and x' has the word of the opposite gender, here the clean

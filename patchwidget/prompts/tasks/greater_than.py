@@ -2,7 +2,7 @@
 
 from random import Random
 
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.pair import PromptPair
 from patchwidget.prompts.prompt_set import PromptSet
 
@@ -17,7 +17,7 @@ CENTURIES = range(11, 18)
 YEARS = range(2, 99)
 
 
-def greater_than(model: Model, n: int = 64, *, seed: int = 0) -> PromptSet:
+def greater_than(model: WrappedModel, n: int = 64, *, seed: int = 0) -> PromptSet:
     """Years that must end later than they began; in the corrupted prompt they began in 01, after which nearly every year is later.
 
     The answers are the next tokens of all later years, the distractors those of the earlier ones: two digits where the tokenizer has such
@@ -44,7 +44,7 @@ def greater_than(model: Model, n: int = 64, *, seed: int = 0) -> PromptSet:
     return draw(model, n, seed, make, "greater-than")
 
 
-def _next_token(model: Model, prompt: str, continuation: str) -> int | None:
+def _next_token(model: WrappedModel, prompt: str, continuation: str) -> int | None:
     """The token after the prompt if the text goes on like this; None where the tokenizer cuts the prompt differently then."""
     tokens, whole = model.encode(prompt), model.encode(prompt + continuation)
     return whole[len(tokens)] if whole[: len(tokens)] == tokens and len(whole) > len(tokens) else None

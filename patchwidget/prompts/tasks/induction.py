@@ -3,14 +3,14 @@
 from random import Random
 
 from patchwidget.errors import PromptError
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.pair import PromptPair
 from patchwidget.prompts.prompt_set import PromptSet
 
 from .templates import draw
 
 
-def induction(model: Model, n: int = 64, *, seed: int = 0, length: int = 10) -> PromptSet:
+def induction(model: WrappedModel, n: int = 64, *, seed: int = 0, length: int = 10) -> PromptSet:
     """Random tokens, twice over; the second time stops one token before the end, which the first time has told.
 
     In the corrupted prompt the first time ends in another token, which is then the answer. The tokens are drawn from the whole vocabulary

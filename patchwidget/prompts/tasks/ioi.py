@@ -3,7 +3,7 @@
 from random import Random
 
 from patchwidget.errors import PromptError
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.pair import PromptPair
 from patchwidget.prompts.prompt_set import PromptSet
 
@@ -28,7 +28,7 @@ OBJECTS = "drink ring book ball bone kiss computer snack basketball letter ticke
 ORDERS = {"ABBA": ("IO", "S1"), "BABA": ("S1", "IO")}  # who is named first
 
 
-def ioi(model: Model, n: int = 64, *, seed: int = 0, corruption: str = "S2", order: str = "mixed") -> PromptSet:
+def ioi(model: WrappedModel, n: int = 64, *, seed: int = 0, corruption: str = "S2", order: str = "mixed") -> PromptSet:
     """Sentences that name two people, and one of them again; the answer is the other one.
 
     Roles: IO (the indirect object, which is the answer), S1 and S2 (the subject, twice), END.

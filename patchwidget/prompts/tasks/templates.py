@@ -7,7 +7,7 @@ from random import Random
 from string import Formatter
 
 from patchwidget.errors import PromptError
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.alignment import Spans
 from patchwidget.prompts.pair import PromptPair, tokenize_pair
 from patchwidget.prompts.prompt_set import PromptSet
@@ -37,7 +37,7 @@ def contrast(
     return PromptPair(one, other, answer, distractor, {**spans, "END": -1})
 
 
-def single_tokens(model: Model, words: str, what: str, least: int = 2) -> list[str]:
+def single_tokens(model: WrappedModel, words: str, what: str, least: int = 2) -> list[str]:
     """Those of the words (a text with spaces between them) that are one token with a space before them.
 
     Raises:
@@ -51,7 +51,7 @@ def single_tokens(model: Model, words: str, what: str, least: int = 2) -> list[s
     return found
 
 
-def draw(model: Model, n: int, seed: int, make: Callable[[Random], PromptPair], name: str) -> PromptSet:
+def draw(model: WrappedModel, n: int, seed: int, make: Callable[[Random], PromptPair], name: str) -> PromptSet:
     """n different pairs that fit the model, the same ones for the same seed.
 
     Raises:
@@ -79,7 +79,7 @@ def draw(model: Model, n: int, seed: int, make: Callable[[Random], PromptPair], 
     raise PromptError(f"{n} pairs of {name} were asked for, and {len(found)} different ones fit {model.name}.{most}", "Ask for fewer.")
 
 
-def all_fitting(model: Model, n: int | None, seed: int, pairs: Sequence[PromptPair], name: str) -> PromptSet:
+def all_fitting(model: WrappedModel, n: int | None, seed: int, pairs: Sequence[PromptPair], name: str) -> PromptSet:
     """Of a list, in an order that the seed gives, the n first that fit the model; all of them if n is None.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any
 
 from patchwidget.errors import MetricError, PatchError
 from patchwidget.experiments.experiment import Experiment
-from patchwidget.models.model import Model
+from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.pair import PromptPair
 from patchwidget.prompts.prompt_set import PromptSet
 from patchwidget.prompts.set_check import split_fitting
@@ -180,7 +180,7 @@ def refusal(attempt: Callable[[], Any]) -> str | None:
 
 def _fitting(model: Any, pairs: Any) -> tuple[list[Any], str]:
     """The pairs to choose from: of a PromptSet those that fit, and a sentence about the others."""
-    if not isinstance(pairs, PromptSet) or not isinstance(model, Model):
+    if not isinstance(pairs, PromptSet) or not isinstance(model, WrappedModel):
         return [pairs] if isinstance(pairs, PromptPair) else list(pairs), ""
     fitting, dropped = split_fitting(model, pairs)
     kept = [prompts for _, _, prompts in fitting]

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from patchwidget.errors import PatchError
-from patchwidget.steering.generation import read_prompts
+from patchwidget.steering.prompts import read_prompts
 from patchwidget.widget.transport.errors import FieldError
 
 from .rows import wrong

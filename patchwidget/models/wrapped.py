@@ -1,6 +1,6 @@
-"""A Hugging Face model as patchwidget sees it. The module inside runs untouched."""
+"""A torch network as the engine sees it: shapes, device, tokens, lock and logits. The module inside runs untouched."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from inspect import signature
 from threading import RLock
@@ -12,7 +12,6 @@ from torch import nn
 
 from patchwidget.errors import ModelError, PromptError
 from patchwidget.given import token_ids
-from patchwidget.public import public
 
 from .anatomy import Anatomy, find_anatomy
 from .eager import uncompiled
@@ -30,9 +29,8 @@ _LONGER = (8, 32, 128)
 _locks: WeakKeyDictionary[nn.Module, RLock] = WeakKeyDictionary()
 
 
-@public
-class Model:
-    """A decoder and its tokenizer. Made by `pw.load` or `pw.wrap`.
+class WrappedModel:
+    """A network and its tokenizer. What users hold is a `pw.Model`, which can write text too.
 
     Attributes:
         hf: the Hugging Face module, as it was given.
@@ -229,64 +227,6 @@ class Model:
             shape = "no tensor" if logits is None else f"shape {list(logits.shape)}"
             raise ModelError(f"{self.name} returned {shape}.", "Outputs have to be [batch, features] or [batch, position, features].")
         return (logits[:, None] if logits.ndim == 2 else logits[:, list(positions)]).float()
-
-    # Steering stands two floors above (experiments -> engine -> models), so it is imported when asked for.
-
-    def generate(
-        self,
-        prompt: Any,
-        steer: Any = None,
-        *,
-        max_new_tokens: int = 40,
-        temperature: float | None = None,
-        seed: int | None = None,
-        chat: bool = False,
-        **options: Any,
-    ) -> Any:
-        """Continue a prompt by transformers' own `generate`, steered or not.
-
-        Args:
-            prompt: a text, token ids, or a conversation (list of {"role", "content"}); or a list of these.
-            steer: a `pw.Steer`, a `pw.SteeringVector`, or a list of these; nothing is steered without.
-            max_new_tokens: at most so many.
-            temperature: of sampling; the likeliest token each time if not given, or 0.
-            seed: the same seed gives the same text; torch's own random numbers, as they stand, if not given.
-            chat: the text is what the user says, and goes through the chat template.
-            **options: for transformers' `generate`: top_p, top_k, stop_strings, num_beams, use_cache, streamer, stopping_criteria...
-
-        Returns:
-            A Generation: `str()` is the text; `.tokens, .logprobs, .kl, .perplexity`. A list of them for a list of prompts, or where several
-            sequences are asked for.
-
-        Raises:
-            PromptError: a prompt is empty or too long, or there is no chat template.
-            PatchError, SiteError: the vector does not fit this model.
-            ModelError: the model does not continue texts, or is in training mode.
-        """
-        from patchwidget.steering.generation import generate
-
-        return generate(self, prompt, steer, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, chat=chat, **options)
-
-    def stream(self, prompt: Any, steer: Any = None, **options: Any) -> Any:
-        """Like `generate`, of one prompt, token by token: iterate the TextStream for pieces of text, `.stop()` it, look at `.result`.
-
-        Errors as in `generate`, as far as they can be told before the model runs; the others where the next piece would have come.
-        """
-        from patchwidget.steering.generation import stream
-
-        return stream(self, prompt, steer, **options)
-
-    def logits(self, prompt: Any, steer: Any = None, *, chat: bool = False) -> Any:
-        """The logits of one forward, steered or not: float32 [position, vocabulary]; a list of them for a list of prompts. Errors as in `generate`."""
-        from patchwidget.steering.generation import logits
-
-        return logits(self, prompt, steer, chat=chat)
-
-    def ladder(self, prompt: Any, steer: Any, strengths: Iterable[float], **options: Any) -> Any:
-        """What comes next after a prompt at each of many strengths, in one packed pass: see `patchwidget.steering.ladder.make_ladder`."""
-        from patchwidget.steering.ladder import make_ladder
-
-        return make_ladder(self, prompt, steer, strengths, **options)
 
     def check_ready(self) -> None:
         """Raise ModelError where runs of this model would not repeat: where it, or a module in it, is in training mode."""

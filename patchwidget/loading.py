@@ -7,12 +7,11 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from patchwidget.errors import ModelError
-from patchwidget.public import public
-
-from .default_model import DEFAULT_MODEL_NAME, default_model_folder
+from .errors import ModelError
 from .model import Model
-from .unwrap import unwrap
+from .models.default_model import DEFAULT_MODEL_NAME, default_model_folder
+from .models.unwrap import unwrap
+from .public import public
 
 
 @public
