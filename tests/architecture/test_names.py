@@ -91,4 +91,4 @@ def test_what_people_keep_is_pickled_by_public_names():
     for kept in (result, vector, pw.PromptSet([experiment.prompts[0]]), pw.Noise(0.1), pw.PromptError("No.", "Yes.")):
         data = pickle.dumps(kept)
         assert type(pickle.loads(data)) is type(kept)
-        assert not [home for home in pw._HOME.values() if home.encode() in data]
+        assert not [home for home in pw._HOME.values() if f"patchwidget.{home}".encode() in data]
