@@ -18,7 +18,7 @@ from patchwidget.experiments.sweeps.sources import Source, as_source, describe_s
 from patchwidget.experiments.sweeps.spec import Choices, Positions
 from patchwidget.experiments.sweeps.sweep import Sweep, run_through
 from patchwidget.given import Index, Indices, plain
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import PairRuns
 from patchwidget.steering.optimal_direction import optimal_direction
 
 from .attribution import Method, estimate_cells
@@ -29,7 +29,7 @@ from .reproduce import script, shown
 from .search import SearchResult, search
 
 
-class Experiment(Runs):
+class Experiment(PairRuns):
     """Patches activations of one run into another and measures what that changes.
 
     Args:

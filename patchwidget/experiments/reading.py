@@ -10,7 +10,7 @@ from patchwidget.engine.sites import MODULE, check_site, find_layer, find_site, 
 from patchwidget.errors import PatchError, SiteError
 from patchwidget.given import checked_index, plain
 from patchwidget.models.model import Model
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import PairRuns
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,7 @@ class AttentionRow:
 
 
 def read_activation(
-    runs: Runs, site: str, layer: int | None, pos: int | list[int] | None, head: int | None, run: str | None, pair: int
+    runs: PairRuns, site: str, layer: int | None, pos: int | list[int] | None, head: int | None, run: str | None, pair: int
 ) -> Tensor:
     """See `Experiment.activation`. Numbers are plain; negative ones count from the end."""
     run = runs.base if run is None else run
@@ -48,7 +48,7 @@ def read_activation(
     return value.detach().clone()
 
 
-def read_attention(runs: Runs, layer: int, head: int, pos: int | None) -> AttentionRow:
+def read_attention(runs: PairRuns, layer: int, head: int, pos: int | None) -> AttentionRow:
     """See `Experiment.attention`."""
     runs.look_again(whole=True)
     layer = find_layer(runs.model, layer)

@@ -15,7 +15,7 @@ from patchwidget.experiments.sweeps.patch import Patch
 from patchwidget.experiments.sweeps.result_layout import Layout
 from patchwidget.experiments.sweeps.sweep import Sweep, run_through
 from patchwidget.runs.checks import Check, describe_failed, worst_checks
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import PairRuns
 
 from .attribution import Method, estimate_cells
 
@@ -74,7 +74,7 @@ class SearchResult:
         return "\n".join([head, *(f"  {_told(row)}" for row in self.levels.to_dict("records"))])
 
 
-def search(runs: Runs, edits_of: EditsOf, budget: int, threshold: float, method: Method, seed: int) -> SearchResult:
+def search(runs: PairRuns, edits_of: EditsOf, budget: int, threshold: float, method: Method, seed: int) -> SearchResult:
     """See `Experiment.search`. `edits_of`: a patch and the number of a pair -> its edits."""
     if budget < 1:
         raise PatchError(f"A budget of {budget} cells is no search.", "Give the number of exact cells that may be computed.")
@@ -105,7 +105,7 @@ def search(runs: Runs, edits_of: EditsOf, budget: int, threshold: float, method:
 class _Looker:
     """Effects of patches as fractions of the gap, estimated or exact; over several pairs, of the mean metric."""
 
-    def __init__(self, runs: Runs, edits_of: EditsOf, method: Method) -> None:
+    def __init__(self, runs: PairRuns, edits_of: EditsOf, method: Method) -> None:
         self._runs, self._edits_of, self._method = runs, edits_of, method
         pairs = range(len(runs.pairs))
         self._base = np.array([runs.value_of(runs.base, pair) for pair in pairs])
@@ -136,7 +136,7 @@ class _Looker:
         return (values.reshape(len(self._base), -1) - self._base[:, None]).mean(0) / self._gap
 
 
-def _candidates(runs: Runs, level: str, found: dict[str, list[Patch]]) -> Iterator[Patch]:
+def _candidates(runs: PairRuns, level: str, found: dict[str, list[Patch]]) -> Iterator[Patch]:
     """The parts of what mattered at the level before."""
     model = runs.model
     if level == "layers":
@@ -153,7 +153,7 @@ def _candidates(runs: Runs, level: str, found: dict[str, list[Patch]]) -> Iterat
                 yield from (replace(patch, site=site, **{axis: index}) for index in range(size))
 
 
-def _halves(runs: Runs, layer: int) -> list[str]:
+def _halves(runs: PairRuns, layer: int) -> list[str]:
     """The sites at which a layer's attention and its MLP are patched as wholes.
 
     Raises:
@@ -167,7 +167,7 @@ def _halves(runs: Runs, layer: int) -> list[str]:
     return [site for site in found if site is not None]
 
 
-def _exists(runs: Runs, site: str, layer: int) -> bool:
+def _exists(runs: PairRuns, site: str, layer: int) -> bool:
     try:
         check_site(runs.model, site, layer)
     except SiteError:
@@ -175,7 +175,7 @@ def _exists(runs: Runs, site: str, layer: int) -> bool:
     return True
 
 
-def _positions(runs: Runs) -> list[int]:
+def _positions(runs: PairRuns) -> list[int]:
     """The positions of every pair at which the two runs can differ."""
     pairs = range(len(runs.pairs))
     there = set.intersection(*(set(runs.source_positions(pair)) for pair in pairs))
@@ -193,7 +193,7 @@ def _choose(estimates: np.ndarray, share: int, threshold: float, draw: np.random
     return [int(i) for i in [*promising, *spots]], {int(i) for i in spots}
 
 
-def _row(runs: Runs, level: str, patch: Patch, estimate: float, effect: float, spot: bool) -> dict[str, Any]:
+def _row(runs: PairRuns, level: str, patch: Patch, estimate: float, effect: float, spot: bool) -> dict[str, Any]:
     tokens = None if runs.several else getattr(runs.pair, f"{runs.base}_tokens")
     token = tokens[patch.pos] if tokens and isinstance(patch.pos, int) else None
     place = {"layer": patch.layer, "pos": patch.pos, "token": token, "head": patch.head, "neuron": patch.neuron}

@@ -36,7 +36,7 @@ from .metrics import Metrics, make_measure, name_metrics
 _FREE_SITES = ("resid_pre", "resid_post")  # every recording holds these
 
 
-class Runs:
+class PairRuns:
     """A model's clean and corrupted run of one or several pairs. Arguments as in `Experiment`.
 
     Attributes:
@@ -334,7 +334,7 @@ class Runs:
         return set()
 
 
-def goes_by_block(runs: Runs, pair: int) -> bool:
+def goes_by_block(runs: PairRuns, pair: int) -> bool:
     """Whether the metrics can be computed from the residual stream after the last block, as the packed executor does."""
     model, measure, base = runs.model, runs.measures[pair], runs.recording(runs.base, pair=pair)
     if not model.has_blocks or model.anatomy.tail is None:

@@ -14,7 +14,7 @@ from patchwidget.errors import PatchError, PromptError, SiteError
 from patchwidget.given import Index
 from patchwidget.models.model import Model
 from patchwidget.prompts.pair import Text, tokenize_prompt
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import PairRuns
 
 from . import vector_files
 from .methods import TokenRule, check_steered_site, extract, kept_sites, residual_norms
@@ -52,7 +52,7 @@ def from_pairs(
     return Made(made.vectors, site, made.token_rule, method, made.residual_norms, provenance)
 
 
-def from_patch(experiment: Runs, layer: int, pos: int, site: str) -> Made:
+def from_patch(experiment: PairRuns, layer: int, pos: int, site: str) -> Made:
     """See `SteeringVector.from_patch`."""
     check_steered_site(site)
     check_site(experiment.model, site, layer)
@@ -75,7 +75,7 @@ def from_patch(experiment: Runs, layer: int, pos: int, site: str) -> Made:
     return Made({layer: vector}, site, (pos, pos + 1 or None), "patch", norms, provenance)
 
 
-def _difference(experiment: Runs, pair: int, layer: int, pos: int, site: str) -> Tensor | None:
+def _difference(experiment: PairRuns, pair: int, layer: int, pos: int, site: str) -> Tensor | None:
     """Clean minus corrupted at a position of the run that is patched and where that corresponds to; None where the pair has none such."""
     base = pos + experiment.length(pair) if pos < 0 else pos
     source = experiment.source_positions(pair).get(base)
@@ -86,7 +86,7 @@ def _difference(experiment: Runs, pair: int, layer: int, pos: int, site: str) ->
     return clean[here].float() - corrupted[there].float()
 
 
-def _recording(experiment: Runs, run: str, pair: int, site: str) -> Recording:
+def _recording(experiment: PairRuns, run: str, pair: int, site: str) -> Recording:
     return experiment.recording(run, *kept_sites(site), pair=pair)
 
 

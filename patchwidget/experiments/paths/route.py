@@ -8,7 +8,7 @@ from patchwidget.engine.paths.pass_through import pass_through
 from patchwidget.engine.recording import Recording
 from patchwidget.engine.sites import check_site
 from patchwidget.errors import ModelError, SiteError
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import PairRuns
 
 from .nodes import Node
 
@@ -27,7 +27,7 @@ class Route:
         ModelError, SiteError: the model's blocks can't be taken apart as that needs.
     """
 
-    runs: Runs
+    runs: PairRuns
     freeze: str
     between: Sequence[Node]
     receivers: Sequence[Node]

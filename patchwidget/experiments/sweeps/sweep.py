@@ -11,7 +11,7 @@ from patchwidget.engine.edits import Cell
 from patchwidget.errors import PatchError
 from patchwidget.experiments.results.result import ESTIMATE, EXACT, NOT_MEASURABLE, PENDING, PatchResult
 from patchwidget.runs.checks import Check, describe_failed, reached_check, warn_of_failed, worst_checks
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import PairRuns
 
 from .checkpoint import Checkpoint
 from .controls import Verdict, judge, proofs_of
@@ -60,7 +60,7 @@ class Sweep:
 
     def __init__(
         self,
-        runs: Runs,
+        runs: PairRuns,
         layout: Layout,
         make_cells: Callable[[Sequence[int]], Iterable[Cell | None]],
         executor: str,
