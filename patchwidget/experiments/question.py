@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, partial
+from types import MappingProxyType
 from typing import Any
 
 from patchwidget.engine.edits import Cell, Edit
@@ -39,12 +40,12 @@ def start_sweep(
     runs: PairRuns,
     site: str,
     where: Where,
-    source: Source | None,
+    source: Source | None = None,
     *,
     executor: str = "auto",
     estimate: Estimate | None = None,
     question: str = "sweep",
-    options: Mapping[str, Any],
+    options: Mapping[str, Any] = MappingProxyType({}),
     told: Mapping[str, Any] | None = None,
 ) -> Sweep:
     """The sweep that answers a question about one site, before it has computed anything.

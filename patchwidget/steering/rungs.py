@@ -65,7 +65,7 @@ def climb(model: Model, prompt: list[int], cells: Sequence[Cell], executor: str,
 def _packed(runs: PairRuns, cells: Sequence[Cell]) -> Rungs:
     """One packed pass; the prompt as it is and one cell are computed by a plain forward too."""
     base = runs.recording(runs.base)
-    engine = PackedExecutor(runs.model, [base], [_measure(runs)])
+    engine = runs.make_executor("packed", measures=[_measure(runs)])
     found = torch.cat([base.logits[-1:].float().log_softmax(-1).cpu(), _measured(engine, cells)])
     chosen = [0, *_middle(cells)]
     plain = _by_forwards(runs, [cells[number - 1] for number in chosen[1:]]).log_probs
@@ -79,7 +79,7 @@ def _packed(runs: PairRuns, cells: Sequence[Cell]) -> Rungs:
 
 def _by_forwards(runs: PairRuns, cells: Sequence[Cell]) -> Rungs:
     """One whole forward for each, in batches."""
-    engine = HookedExecutor(runs.model, [runs.pair.corrupted], [_measure(runs)])
+    engine = runs.make_executor("hooked", measures=[_measure(runs)])
     return Rungs(_measured(engine, [Cell(()), *cells]), "hooked", [reached_check(engine.missed)], runs)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import patchwidget as pw
-from patchwidget.runs import pair_runs
+from patchwidget.runs import recordings
 from tests.zoo import CLEAN, CORRUPTED, PAIR, tiny_experiment, tiny_model
 
 
@@ -229,16 +229,16 @@ def test_the_run_of_a_single_prompt_is_recorded_once():
     assert model.causal  # found out by a forward of its own
     handle = model.anatomy.blocks[0].module.register_forward_pre_hook(lambda _, args: batches.append(len(args[0])))
     experiment = pw.Experiment(model, pw.PromptPair(CLEAN), metric="kl")
-    assert experiment.recording("clean") is experiment.recording("corrupted")
+    assert experiment.runs.recording("clean") is experiment.runs.recording("corrupted")
     handle.remove()
     assert batches == [1]
-    assert torch.allclose(experiment.recording("clean").logits, pw.Experiment(model, PAIR).recording("clean").logits, atol=1e-5)
+    assert torch.allclose(experiment.runs.recording("clean").logits, pw.Experiment(model, PAIR).runs.recording("clean").logits, atol=1e-5)
 
 
 def test_each_pair_of_a_long_list_is_recorded_once(monkeypatch):
     recorded = []
-    record = pair_runs.record_together
-    monkeypatch.setattr(pair_runs, "record_together", lambda *args: recorded.append(args) or record(*args))
+    record = recordings.record_together
+    monkeypatch.setattr(recordings, "record_together", lambda *args: recorded.append(args) or record(*args))
     result = pw.Experiment(tiny_model("llama"), [PAIR] * 40).sweep("z", positions="all", layers=[1], progress=False)
     assert len(recorded) == 40
     assert np.ptp(result.values.to_numpy(), axis=0).max() < 1e-5

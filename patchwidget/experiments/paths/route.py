@@ -50,7 +50,7 @@ class Route:
     def carry(self, pair: int, senders: Sequence[Edits]) -> list[Edits]:
         """What changes of one pair's base run make of the receivers' inputs."""
         model, base = self.runs.model, self._base(pair)
-        frozen = FrozenRun(model, base, self.freeze)
+        frozen = FrozenRun(model, base, self.freeze, self.runs.rows_at_once([pair]))
         for node in self.between:
             whole = replace(node, pos=None)
             reads, gives = (whole, node) if node.site == "z" else (node, whole)  # the positions of z are those of the head's output
