@@ -1,5 +1,7 @@
 """What a user asks for and gets."""
 
+from inspect import signature
+
 import numpy as np
 import pytest
 import torch
@@ -94,6 +96,32 @@ def test_no_gap_is_a_reason_and_not_a_zero():
     assert result.recovery.isnull().all()
     assert "nothing to recover" in result.reason
     assert (result.values == 2).all()
+
+
+def test_completion_offers_questions_and_no_machinery():
+    experiment = tiny_experiment()
+    shown = {name for name in dir(experiment) if not name.startswith("_")}
+    questions = [
+        "sweep",
+        "start",
+        "attribute",
+        "patch",
+        "search",
+        "interaction",
+        "paths",
+        "path",
+        "optimal_direction",
+        "attention",
+        "activation",
+    ]
+    assert shown == {*questions, "model", "pair", "pairs", "prompts", "metrics", "direction", "baselines", "runs"}
+    assert len(shown) <= 22
+    assert len([name for name in dir(pw.Experiment) if not name.startswith("_")]) <= 22
+
+
+def test_a_question_in_another_file_has_its_own_signature_and_text():
+    assert list(signature(tiny_experiment().search).parameters) == ["budget", "threshold", "method", "seed"]
+    assert "few exact cells" in (pw.Experiment.search.__doc__ or "")
 
 
 def test_what_is_shown():

@@ -51,7 +51,7 @@ def add_cell(session: SteerSession, request: str | None, experiment: Any, layer:
 
     def code(name: str, layers: Sequence[int]) -> str:
         made = f"{name} = pw.SteeringVector.from_patch(exp, layer={layer}, pos={pos}, site={site!r})"
-        lines = script(experiment.runs, made).rstrip("\n")
+        lines = script(experiment, made).rstrip("\n")
         return lines[lines.index("pair = ") :]  # the model is loaded by then
 
     session.add(request, session.add_source(Source("", f"layer {layer}, position {pos} ({site})", vector, code)))
