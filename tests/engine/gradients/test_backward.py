@@ -80,7 +80,7 @@ def test_attribution_is_the_slope_at_the_base_run(architecture):
 @pytest.mark.parametrize("direction", ["denoise", "noise"])
 def test_the_base_run_is_the_corrupted_one_when_denoising_and_the_clean_one_when_noising(direction):
     experiment = precise(tiny_experiment("qwen3", direction=direction))
-    assert experiment.base == ("corrupted" if direction == "denoise" else "clean")
+    assert experiment.runs.base == ("corrupted" if direction == "denoise" else "clean")
     cells = some_cells(experiment, "resid_pre")
     np.testing.assert_allclose(estimated(experiment, cells), slopes(experiment, cells), atol=3e-3)
 
