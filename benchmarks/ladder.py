@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 import patchwidget as pw
 from patchwidget.model import Model
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import PairRuns
 from patchwidget.steering.steer import Positions
 
 SHORT = "I think that the film was very"
@@ -75,7 +75,7 @@ def timed(work: Callable[[], np.ndarray]) -> tuple[float, np.ndarray]:
     return clock() - start, value
 
 
-def kl_of_ladder(model: Model, prompt: str, steer: pw.Steer, runs: Runs | None = None) -> np.ndarray:
+def kl_of_ladder(model: Model, prompt: str, steer: pw.Steer, runs: PairRuns | None = None) -> np.ndarray:
     return model.ladder(prompt, steer, STRENGTHS, runs=runs).kl
 
 

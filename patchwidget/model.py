@@ -10,7 +10,7 @@ from torch import Tensor
 from .models.wrapped import WrappedModel
 from .prompts.answers import Answer
 from .public import public
-from .runs.pair_runs import Runs
+from .runs.pair_runs import PairRuns
 from .steering import generation
 from .steering.generation import Generation, TextStream
 from .steering.ladder import Ladder, make_ladder
@@ -174,7 +174,7 @@ class Model(WrappedModel):
         vary: int = 0,
         chat: bool = False,
         executor: str = "auto",
-        runs: Runs | None = None,
+        runs: PairRuns | None = None,
     ) -> Ladder:
         """What comes next after a prompt at each of many strengths, computed in one packed pass where this model allows it.
 

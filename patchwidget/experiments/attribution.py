@@ -44,7 +44,7 @@ from patchwidget.engine.gradients.capture import Place
 from patchwidget.engine.gradients.cell_estimates import CellEstimates
 from patchwidget.engine.recording import Recording
 from patchwidget.errors import MetricError, ModelError, PatchError
-from patchwidget.runs.pair_runs import Runs, goes_by_block
+from patchwidget.runs.pair_runs import PairRuns, goes_by_block
 
 METHODS = ("atp", "atp*", "ig")
 
@@ -86,7 +86,7 @@ class Method:
         return {"method": self.name, **own.get(self.name, {})}
 
 
-def estimate_cells(runs: Runs, cells: Sequence[Cell], method: Method) -> np.ndarray:
+def estimate_cells(runs: PairRuns, cells: Sequence[Cell], method: Method) -> np.ndarray:
     """The metrics of cells of a sweep, float32 [cells, metrics]; NaN for a metric without a gradient, beside the first.
 
     Args:
@@ -103,7 +103,7 @@ def estimate_cells(runs: Runs, cells: Sequence[Cell], method: Method) -> np.ndar
     return values
 
 
-def _estimate_pair(runs: Runs, pair: int, cells: list[Cell], method: Method) -> np.ndarray:
+def _estimate_pair(runs: PairRuns, pair: int, cells: list[Cell], method: Method) -> np.ndarray:
     """The same for cells of one pair."""
     base = np.array([runs.value_of(runs.base, pair, metric) for metric in range(len(runs.metrics))], np.float32)
 
@@ -134,7 +134,7 @@ def _estimate_pair(runs: Runs, pair: int, cells: list[Cell], method: Method) -> 
 
 
 def _passes(
-    runs: Runs, pair: int, places: Sequence[Place], method: Method, *, drop: bool
+    runs: PairRuns, pair: int, places: Sequence[Place], method: Method, *, drop: bool
 ) -> Generator[tuple[list[Seed], Iterable[SiteGradients]], None, None]:
     """The metrics' seeds and the gradients at all places, for each run in which gradients are taken."""
     plain = method.name != "ig" and not drop
@@ -161,13 +161,13 @@ def _passes(
             yield seeds, gradients
 
 
-def _between(runs: Runs, pair: int, share: float) -> Recording:
+def _between(runs: PairRuns, pair: int, share: float) -> Recording:
     """The run that begins between the base run (0) and the source run (1)."""
     base, source = (runs.recording(run, pair=pair) for run in (runs.base, runs.source))
     return rerun(runs.model, base, 0, torch.lerp(base.resid[0], _of_equal_length(source.resid[0], base.resid[0]), share))
 
 
-def _root_between(runs: Runs, pair: int, share: float) -> Tensor:
+def _root_between(runs: PairRuns, pair: int, share: float) -> Tensor:
     base, source = (network_root(runs.model, runs.recording(run, pair=pair).tokens) for run in (runs.base, runs.source))
     return torch.lerp(base, _of_equal_length(source, base), share)
 

@@ -5,8 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from patchwidget.engine.edits import Cell
 from patchwidget.errors import PatchError
 from patchwidget.experiments.paths.path_patching import patch_path, patch_paths
@@ -17,21 +15,28 @@ from patchwidget.experiments.sweeps.result_layout import Layout
 from patchwidget.experiments.sweeps.sources import Source, as_source, describe_source
 from patchwidget.experiments.sweeps.spec import Choices, Positions
 from patchwidget.experiments.sweeps.sweep import Sweep, run_through
-from patchwidget.given import Index, Indices, plain
+from patchwidget.given import Array, Index
+from patchwidget.models.wrapped import WrappedModel
+from patchwidget.prompts.alignment import Align
+from patchwidget.prompts.pair import PromptPair
+from patchwidget.prompts.token_pair import TokenPair
 from patchwidget.public import public
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.baselines import Baselines
+from patchwidget.runs.metrics import Metric, Metrics
+from patchwidget.runs.pair_runs import PairRuns
 from patchwidget.steering.optimal_direction import optimal_direction
 
+from .asked_of_runs import asked_of_runs
 from .attribution import Method, estimate_cells
-from .interaction import Interaction, check_apart, combined, name_patches
+from .interaction import measure_interaction
 from .question import Where, patch_edits, start_sweep
-from .reading import AttentionRow, read_activation, read_attention
+from .reading import read_activation, read_attention
 from .reproduce import script, shown
-from .search import SearchResult, search
+from .search import search
 
 
 @public
-class Experiment(Runs):
+class Experiment:
     """Patches activations of one run into another and measures what that changes.
 
     Args:
@@ -48,9 +53,60 @@ class Experiment(Runs):
             take a quarter of what is free.
         align: which positions correspond where clean and corrupted prompt are of unequal length (see `PromptPair`), for all pairs.
 
+    Attributes:
+        runs: the clean and the corrupted run of each pair, on which every question stands.
+
     Raises:
         ModelError, PromptError, MetricError: model, pair or metric can't be used, with what is wrong and what to do.
     """
+
+    def __init__(
+        self,
+        model: WrappedModel | object,
+        pair: PromptPair | Sequence[PromptPair] | Any,
+        metric: Metrics = "logit_diff",
+        direction: str = "denoise",
+        *,
+        answer_pos: Index | None = None,
+        align: Align | None = None,
+        max_memory: float | str | Array | None = None,
+    ) -> None:
+        self.runs = PairRuns(model, pair, metric, direction, answer_pos=answer_pos, align=align, max_memory=max_memory)
+
+    @property
+    def model(self) -> WrappedModel:
+        """The model, as given."""
+        return self.runs.model
+
+    @property
+    def prompts(self) -> list[PromptPair]:
+        """The pairs as given."""
+        return self.runs.prompts
+
+    @property
+    def pairs(self) -> list[TokenPair]:
+        """The pairs as tokens."""
+        return self.runs.pairs
+
+    @property
+    def pair(self) -> TokenPair:
+        """The pair as tokens; the first one of several."""
+        return self.runs.pair
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """What is measured, by name; the first is the result's."""
+        return self.runs.metrics
+
+    @property
+    def direction(self) -> str:
+        """ "denoise" or "noise"."""
+        return self.runs.direction
+
+    @property
+    def baselines(self) -> Baselines:
+        """The metric and the likeliest next tokens of both runs (of the first pair)."""
+        return self.runs.baselines
 
     def sweep(
         self,
@@ -100,7 +156,7 @@ class Experiment(Runs):
         where = {"positions": positions, "layers": layers, "heads": heads, "neurons": neurons, "window": window, "operator": operator}
         sweep = self.start(site, source=source, executor=executor, order=order, **where)
         if checkpoint is not None:
-            sweep.keep_in(Checkpoint(Path(checkpoint), fingerprint(self, sweep.layout, as_source(source)), len(self.metrics)))
+            sweep.keep_in(Checkpoint(Path(checkpoint), fingerprint(self.runs, sweep.layout, as_source(source)), len(self.metrics)))
         return run_through(sweep, site, progress=progress)
 
     def start(
@@ -123,9 +179,9 @@ class Experiment(Runs):
         """
         if order not in (None, "attribution"):
             raise PatchError(f"order={order!r} is not known.", "Use 'attribution', or leave it out.")
-        first = None if order is None else partial(estimate_cells, self, method=Method())
+        first = None if order is None else partial(estimate_cells, self.runs, method=Method())
         where = Where(positions, layers, heads, neurons, window, operator)
-        return start_sweep(self, site, where, source, executor=executor, estimate=first, options={"order": order})
+        return start_sweep(self.runs, site, where, source, executor=executor, estimate=first, options={"order": order})
 
     def attribute(
         self,
@@ -163,15 +219,17 @@ class Experiment(Runs):
             PatchError: the options do not go together.
         """
         how, source = Method.of(method, steps, qk_fix, grad_drop), as_source(source)
-        if how.name == "ig" and not (source is None or (isinstance(source, str) and source == self.source)):
+        if how.name == "ig" and not (source is None or (isinstance(source, str) and source == self.runs.source)):
             raise PatchError(
                 f"Integrated gradients go from one run of the pair to the other, and the source is {describe_source(source)}.",
                 "Leave source out, or use method='atp'.",
             )
         where = Where(positions, layers, heads, neurons, window, operator)
         options = {"method": method, "steps": steps, "qk_fix": qk_fix, "grad_drop": grad_drop}
-        estimate = partial(estimate_cells, self, method=how)
-        return start_sweep(self, site, where, source, estimate=estimate, question="attribute", options=options, told=how.info).estimates()
+        estimate = partial(estimate_cells, self.runs, method=how)
+        return start_sweep(
+            self.runs, site, where, source, estimate=estimate, question="attribute", options=options, told=how.info
+        ).estimates()
 
     def patch(self, patches: Patch | Sequence[Patch], *, executor: str = "auto") -> PatchResult:
         """Apply any number of patches together in one run: at any sites, layers and positions. Where two meet, in the order given.
@@ -186,114 +244,28 @@ class Experiment(Runs):
         if not several:
             raise PatchError("No patch was given.", "Give at least one pw.Patch.")
         site = "+".join(dict.fromkeys(patch.site for patch in several))
-        layout = Layout.of(self, site, {}, {"patches": several, "code": script(self, f"patch({shown(several)})")})
+        layout = Layout.of(self.runs, site, {}, {"patches": several, "code": script(self.runs, f"patch({shown(several)})")})
 
         def cells(pairs: Sequence[int]) -> Iterator[Cell | None]:
             for i in pairs:
-                yield Cell(tuple(edit for patch in several for edit in patch_edits(self, patch, i)), i)
+                yield Cell(tuple(edit for patch in several for edit in patch_edits(self.runs, patch, i)), i)
 
-        return run_through(Sweep(self, layout, cells, executor), site, progress=False)
+        return run_through(Sweep(self.runs, layout, cells, executor), site, progress=False)
 
-    def search(self, budget: int = 500, *, threshold: float = 0.02, method: str = "atp", seed: int = 0) -> SearchResult:
-        """Look for what matters with few exact cells: layers, then positions, then heads and neurons of what matters.
-
-        A layer's attention and its MLP are patched as wholes; of those whose exact effect reaches the threshold each position is a candidate, and of
-        the attention and the MLP there each head and each neuron. Within a level cells are computed in the order of their estimates, down to
-        the threshold. Each level may spend an equal share of what is left of the budget, a tenth of it on a sample of the cells whose
-        estimate is below the threshold, so that one knows how far the estimate can be trusted there.
-
-        Args:
-            budget: how many exact cells may be computed (each pair counts).
-            threshold: the size of effect, as a fraction of the gap between the two runs, that matters.
-            method: of the estimates (see `attribute`).
-            seed: of the samples.
-
-        Returns:
-            A SearchResult: `.found`, `.cells`, and `.levels` with what was not looked at and the estimate's error.
-
-        Raises:
-            MetricError: the metric has no gradient.
-            PatchError: there is no gap between the runs, or the budget or threshold is too small.
-        """
-        return search(self, partial(patch_edits, self), budget, threshold, Method.of(method), seed)
-
-    def interaction(self, patches: Sequence[Patch], *, names: Sequence[str] | None = None, executor: str = "auto") -> Interaction:
-        """Whether patches work together or are redundant: the effect of each, of each two, and of all, in one pass.
-
-        Args:
-            patches: two or more, of different activations.
-            names: what to call them; by default what they are, such as "z 9.6".
-
-        Returns:
-            An Interaction: `.single`, `.joint`, `.synergy` (joint minus the sum of the single effects), `.all`, `.to_frame()`, `.plot()`.
-
-        Raises:
-            SiteError: a patch names something that does not exist in this model.
-            PatchError: fewer than two patches, or two that replace the same activation, be it under two names.
-        """
-        named, groups = name_patches(patches, names), combined(len(patches))
-
-        def cells(pairs: Sequence[int]) -> Iterator[Cell | None]:
-            for i in pairs:
-                edits = [patch_edits(self, patch, i) for patch in patches]
-                check_apart(self.model, named, edits)
-                yield from (Cell(tuple(edit for number in group for edit in edits[number]), i) for group in groups)
-
-        site = "+".join(dict.fromkeys(patch.site for patch in patches))
-        labels = [" + ".join(named[number] for number in group) for group in groups]
-        info = {"patches": list(patches), "code": script(self, f"interaction({shown(patches)}, names={named}).result")}
-        layout = Layout.of(self, site, {"patches": labels}, info)
-        return Interaction.of(named, run_through(Sweep(self, layout, cells, executor), site, progress=False))
-
-    # Questions that are functions of their own, each in its file; the first argument is the experiment.
-    paths = patch_paths
-    path = patch_path
-    optimal_direction = optimal_direction
-
-    def attention(self, layer: Index, head: Index, pos: Index | None = None) -> AttentionRow:
-        """One row of a head's attention in both runs, from position `pos` to every position; or without it the whole pattern.
-
-        Negative numbers count from the end.
-
-        Raises:
-            SiteError: no such layer, head or position.
-            ModelError: the model's attention can't be read.
-        """
-        return read_attention(self, layer, head, pos)
-
-    def activation(
-        self,
-        site: str,
-        layer: Index | None = None,
-        pos: Indices | None = None,
-        head: Index | None = None,
-        run: str | None = None,
-        *,
-        pair: Index = 0,
-    ) -> Tensor:
-        """What a site holds in a run without a patch: [position, ...], as the site's table in the README has it (`pattern`: [dest, head, src]).
-
-        Args:
-            site: as in `sweep`.
-            layer: which; not for a module, whose path says it.
-            pos: a position, whose axis then falls away, or several; every one by default.
-            head: a head (of k and v a key/value head), whose axis then falls away; every one by default.
-            run: "clean" or "corrupted"; the one that is patched by default.
-            pair: which of several. Negative numbers count from the end, here as everywhere.
-
-        Returns:
-            A copy, in the model's dtype and on its device.
-
-        Raises:
-            SiteError: no such site, layer, position or head.
-        """
-        return read_activation(self, site, plain(layer), plain(pos), plain(head), run, plain(pair))
+    # Questions that are functions of their own, each in its file: they are asked of the experiment's runs.
+    search = asked_of_runs(search)
+    interaction = asked_of_runs(measure_interaction)
+    paths = asked_of_runs(patch_paths)
+    path = asked_of_runs(patch_path)
+    optimal_direction = asked_of_runs(optimal_direction)
+    attention = asked_of_runs(read_attention)
+    activation = asked_of_runs(read_activation)
 
     def __repr__(self) -> str:
-        lengths = sorted({self.length(pair) for pair in range(len(self.pairs))})
+        lengths = sorted({self.runs.length(pair) for pair in range(len(self.pairs))})
         tokens = f"{' to '.join(map(str, lengths[:: max(1, len(lengths) - 1)]))} tokens"
         answers = f"{self.pair.answer_text!r} against {self.pair.distractor_text!r}"
-        what = f"{len(self.pairs)} pairs of {tokens}" if self.several else f"{tokens}, {answers}"
+        what = f"{len(self.pairs)} pairs of {tokens}" if self.runs.several else f"{tokens}, {answers}"
         return f"Experiment({self.model.name}, {', '.join(self.metrics)}, {self.direction}: {what})"
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Do patches work together or are they redundant? Each alone, each two, and all together, in one pass."""
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -10,13 +10,19 @@ import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
 
-from patchwidget.engine.edits import Edit
+from patchwidget.engine.edits import Cell, Edit
 from patchwidget.engine.names import Names
 from patchwidget.engine.sites import MODULE
 from patchwidget.errors import PatchError
 from patchwidget.experiments.results.result import PatchResult
 from patchwidget.experiments.sweeps.patch import Patch
+from patchwidget.experiments.sweeps.result_layout import Layout
+from patchwidget.experiments.sweeps.sweep import Sweep, run_through
 from patchwidget.models.wrapped import WrappedModel
+from patchwidget.runs.pair_runs import PairRuns
+
+from .question import patch_edits
+from .reproduce import script, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +117,37 @@ class Interaction:
             f"Interaction({len(self.names)} patches, {self.result.info['metric']}: together {self.all:.3f} of the gap, "
             f"one by one {self.all - self.all_synergy:.3f}, synergy {self.all_synergy:+.3f})"
         )
+
+
+def measure_interaction(
+    runs: PairRuns, patches: Sequence[Patch], *, names: Sequence[str] | None = None, executor: str = "auto"
+) -> Interaction:
+    """Whether patches work together or are redundant: the effect of each, of each two, and of all, in one pass.
+
+    Args:
+        patches: two or more, of different activations.
+        names: what to call them; by default what they are, such as "z 9.6".
+
+    Returns:
+        An Interaction: `.single`, `.joint`, `.synergy` (joint minus the sum of the single effects), `.all`, `.to_frame()`, `.plot()`.
+
+    Raises:
+        SiteError: a patch names something that does not exist in this model.
+        PatchError: fewer than two patches, or two that replace the same activation, be it under two names.
+    """
+    named, groups = name_patches(patches, names), combined(len(patches))
+
+    def cells(pairs: Sequence[int]) -> Iterator[Cell | None]:
+        for i in pairs:
+            edits = [patch_edits(runs, patch, i) for patch in patches]
+            check_apart(runs.model, named, edits)
+            yield from (Cell(tuple(edit for number in group for edit in edits[number]), i) for group in groups)
+
+    site = "+".join(dict.fromkeys(patch.site for patch in patches))
+    labels = [" + ".join(named[number] for number in group) for group in groups]
+    info = {"patches": list(patches), "code": script(runs, f"interaction({shown(patches)}, names={named}).result")}
+    layout = Layout.of(runs, site, {"patches": labels}, info)
+    return Interaction.of(named, run_through(Sweep(runs, layout, cells, executor), site, progress=False))
 
 
 def combined(n: int) -> list[tuple[int, ...]]:

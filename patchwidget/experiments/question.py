@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, partial
+from types import MappingProxyType
 from typing import Any
 
 from patchwidget.engine.edits import Cell, Edit
@@ -13,7 +14,7 @@ from patchwidget.experiments.sweeps.sources import Source, as_recorded, as_sourc
 from patchwidget.experiments.sweeps.spec import Choices, Plan, Positions, make_plan
 from patchwidget.experiments.sweeps.sweep import Estimate, Sweep
 from patchwidget.given import as_list, plain
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import PairRuns
 
 from .reproduce import code_of
 
@@ -36,15 +37,15 @@ class Where:
 
 
 def start_sweep(
-    runs: Runs,
+    runs: PairRuns,
     site: str,
     where: Where,
-    source: Source | None,
+    source: Source | None = None,
     *,
     executor: str = "auto",
     estimate: Estimate | None = None,
     question: str = "sweep",
-    options: Mapping[str, Any],
+    options: Mapping[str, Any] = MappingProxyType({}),
     told: Mapping[str, Any] | None = None,
 ) -> Sweep:
     """The sweep that answers a question about one site, before it has computed anything.
@@ -69,7 +70,7 @@ def start_sweep(
     return Sweep(runs, Layout.of(runs, site, plan.coords, info), partial(_cells, runs, plan, put), executor, estimate)
 
 
-def patch_edits(runs: Runs, patch: Patch, pair: int) -> list[Edit]:
+def patch_edits(runs: PairRuns, patch: Patch, pair: int) -> list[Edit]:
     """One patch as edits of one pair's base run; SiteError where it names something that does not exist."""
     source = runs.source if patch.source is None else patch.source
     elsewhere = patch.source_pos is not None and runs.pairs[pair].shifted and isinstance(source, str) and source == runs.source
@@ -78,7 +79,7 @@ def patch_edits(runs: Runs, patch: Patch, pair: int) -> list[Edit]:
     return patch.edits(runs.model, runs.length(pair), values, there, runs.pairs[pair].length_of(runs.source) if elsewhere else None)
 
 
-def _cells(runs: Runs, plan: Plan, source: Source, pairs: Sequence[int]) -> Iterator[Cell | None]:
+def _cells(runs: PairRuns, plan: Plan, source: Source, pairs: Sequence[int]) -> Iterator[Cell | None]:
     """One cell per place of these pairs, in C order: pairs first."""
     for i in pairs:
         length, there = runs.length(i), patchable(runs, i, source)
@@ -90,7 +91,7 @@ def _cells(runs: Runs, plan: Plan, source: Source, pairs: Sequence[int]) -> Iter
             yield Cell(plan.edits(place, values, first, length, there), i) if plan.fits(place, length, there) else None
 
 
-def _check_rows(runs: Runs, plan: Plan, pair: int, source: Source) -> None:
+def _check_rows(runs: PairRuns, plan: Plan, pair: int, source: Source) -> None:
     whole_rows = plan.site.name == "pattern" and "src_pos" not in plan.dims
     if whole_rows and isinstance(source, str) and source == runs.source and runs.pairs[pair].shifted:
         message = "A row of attention has an entry for each token, and the two prompts' tokens do not correspond one by one."

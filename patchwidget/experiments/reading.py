@@ -8,9 +8,9 @@ from torch import Tensor
 from patchwidget.engine.executors.attention import attention_pattern
 from patchwidget.engine.sites import MODULE, check_site, find_layer, find_site, find_tap, layers_with
 from patchwidget.errors import PatchError, SiteError
-from patchwidget.given import checked_index, plain
+from patchwidget.given import Index, Indices, checked_index, plain
 from patchwidget.models.wrapped import WrappedModel
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import PairRuns
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,9 +22,32 @@ class AttentionRow:
 
 
 def read_activation(
-    runs: Runs, site: str, layer: int | None, pos: int | list[int] | None, head: int | None, run: str | None, pair: int
+    runs: PairRuns,
+    site: str,
+    layer: Index | None = None,
+    pos: Indices | None = None,
+    head: Index | None = None,
+    run: str | None = None,
+    *,
+    pair: Index = 0,
 ) -> Tensor:
-    """See `Experiment.activation`. Numbers are plain; negative ones count from the end."""
+    """What a site holds in a run without a patch: [position, ...], as the site's table in the README has it (`pattern`: [dest, head, src]).
+
+    Args:
+        site: as in `sweep`.
+        layer: which; not for a module, whose path says it.
+        pos: a position, whose axis then falls away, or several; every one by default.
+        head: a head (of k and v a key/value head), whose axis then falls away; every one by default.
+        run: "clean" or "corrupted"; the one that is patched by default.
+        pair: which of several. Negative numbers count from the end, here as everywhere.
+
+    Returns:
+        A copy, in the model's dtype and on its device.
+
+    Raises:
+        SiteError: no such site, layer, position or head.
+    """
+    layer, pos, head, pair = plain(layer), plain(pos), plain(head), plain(pair)
     run = runs.base if run is None else run
     if run not in ("clean", "corrupted"):
         raise PatchError(f"run={run!r} is not known.", "Use 'clean' or 'corrupted'; without it, it is the run that is patched.")
@@ -48,8 +71,15 @@ def read_activation(
     return value.detach().clone()
 
 
-def read_attention(runs: Runs, layer: int, head: int, pos: int | None) -> AttentionRow:
-    """See `Experiment.attention`."""
+def read_attention(runs: PairRuns, layer: Index, head: Index, pos: Index | None = None) -> AttentionRow:
+    """One row of a head's attention in both runs, from position `pos` to every position; or without it the whole pattern.
+
+    Negative numbers count from the end.
+
+    Raises:
+        SiteError: no such layer, head or position.
+        ModelError: the model's attention can't be read.
+    """
     runs.look_again(whole=True)
     layer = find_layer(runs.model, layer)
     find_tap(runs.model, "resid_pre", layer)

@@ -7,20 +7,20 @@ from typing import Any
 from torch import Tensor
 
 from patchwidget.runs.metrics import Metric, own_name
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import PairRuns
 
 # of options whose default is not None
 _DEFAULTS = {"positions": "each", "window": 1, "operator": "replace", "method": "atp"}
 
 
-def code_of(runs: Runs, site: str, options: Mapping[str, Any], question: str = "sweep") -> str:
+def code_of(runs: PairRuns, site: str, options: Mapping[str, Any], question: str = "sweep") -> str:
     """A script for one question about a site, "sweep" or "attribute"."""
     changed = {name: value for name, value in options.items() if isinstance(value, Tensor) or value != _DEFAULTS.get(name)}
     given = "".join(f", {name}={shown(value)}" for name, value in changed.items())
     return script(runs, f"{question}({site!r}{given})")
 
 
-def script(runs: Runs, call: str) -> str:
+def script(runs: PairRuns, call: str) -> str:
     """A script that asks an experiment something."""
     metric = _metrics(runs.metrics)
     where = "" if runs.answer_pos is None else f", answer_pos={runs.answer_pos}"
@@ -42,7 +42,7 @@ def _metrics(metrics: Mapping[str, Metric]) -> str:
     return written.popitem()[1] if len(written) == 1 else f"[{', '.join(written.values())}]"
 
 
-def setup(runs: Runs) -> str:
+def setup(runs: PairRuns) -> str:
     """The lines that make an experiment's `model` and `pair`."""
     pair = shown(runs.prompts if runs.several else runs.prompts[0])
     return f"import patchwidget as pw\n\nmodel = {runs.model.code}\npair = {pair}\n"

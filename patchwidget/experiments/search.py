@@ -1,6 +1,6 @@
 """Hierarchical search: what matters, from layers down to neurons, with few exact cells and estimates that say where to look."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from patchwidget.engine.edits import Cell, Edit
+from patchwidget.engine.edits import Cell
 from patchwidget.engine.sites import axis_size, check_site, find_site
 from patchwidget.errors import PatchError, SiteError
 from patchwidget.experiments.sweeps.patch import Patch
 from patchwidget.experiments.sweeps.result_layout import Layout
 from patchwidget.experiments.sweeps.sweep import Sweep, run_through
 from patchwidget.runs.checks import Check, describe_failed, worst_checks
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import PairRuns
 
 from .attribution import Method, estimate_cells
+from .question import patch_edits
 
 LEVELS = ("layers", "positions", "heads", "neurons")
-EditsOf = Callable[[Patch, int], list[Edit]]
 # where a layer's two halves are patched as wholes, the better place first
 _ATTENTION, _MLP = ("attn_out", "z"), ("mlp_out", "mlp_post")
 _COLUMNS = ["level", "site", "layer", "pos", "token", "head", "neuron", "estimate", "effect", "spot"]
@@ -74,14 +74,34 @@ class SearchResult:
         return "\n".join([head, *(f"  {_told(row)}" for row in self.levels.to_dict("records"))])
 
 
-def search(runs: Runs, edits_of: EditsOf, budget: int, threshold: float, method: Method, seed: int) -> SearchResult:
-    """See `Experiment.search`. `edits_of`: a patch and the number of a pair -> its edits."""
+def search(runs: PairRuns, budget: int = 500, *, threshold: float = 0.02, method: str = "atp", seed: int = 0) -> SearchResult:
+    """Look for what matters with few exact cells: layers, then positions, then heads and neurons of what matters.
+
+    A layer's attention and its MLP are patched as wholes; of those whose exact effect reaches the threshold each position is a candidate, and of
+    the attention and the MLP there each head and each neuron. Within a level cells are computed in the order of their estimates, down to
+    the threshold. Each level may spend an equal share of what is left of the budget, a tenth of it on a sample of the cells whose
+    estimate is below the threshold, so that one knows how far the estimate can be trusted there.
+
+    Args:
+        budget: how many exact cells may be computed (each pair counts).
+        threshold: the size of effect, as a fraction of the gap between the two runs, that matters.
+        method: of the estimates (see `attribute`).
+        seed: of the samples.
+
+    Returns:
+        A SearchResult: `.found`, `.cells`, and `.levels` with what was not looked at and the estimate's error.
+
+    Raises:
+        MetricError: the metric has no gradient.
+        PatchError: there is no gap between the runs, or the budget or threshold is too small.
+    """
+    how = Method.of(method)
     if budget < 1:
         raise PatchError(f"A budget of {budget} cells is no search.", "Give the number of exact cells that may be computed.")
     if not threshold > 0:
         raise PatchError(f"With threshold={threshold} everything would matter.", "Give a fraction of the gap above 0, such as 0.02.")
     runs.look_again(whole=True)
-    looker, draw, n_pairs = _Looker(runs, edits_of, method), np.random.default_rng(seed), len(runs.pairs)
+    looker, draw, n_pairs = _Looker(runs, how), np.random.default_rng(seed), len(runs.pairs)
     found: dict[str, list[Patch]] = {}
     tables, summaries, spent = [], [], 0
     for number, level in enumerate(LEVELS):
@@ -96,7 +116,7 @@ def search(runs: Runs, edits_of: EditsOf, budget: int, threshold: float, method:
         summaries.append(_summary(level, estimates, chosen, rows, threshold))
         mattering = [(abs(effect), candidates[i]) for i, effect in zip(chosen, effects, strict=True) if abs(effect) >= threshold]
         found[level] = [patch for _, patch in sorted(mattering, key=lambda pair: -pair[0])]
-    info = {"model": runs.model.name, "metric": runs.metric_name, "direction": runs.direction, **method.info}
+    info = {"model": runs.model.name, "metric": runs.metric_name, "direction": runs.direction, **how.info}
     cells = pd.DataFrame(tables, columns=_COLUMNS).astype(dict.fromkeys(["layer", "pos", "head", "neuron"], "Int64"))
     cells = cells.sort_values(["level", "effect"], key=_sizes_within_levels, ignore_index=True)
     return SearchResult(cells, pd.DataFrame(summaries), budget, spent, threshold, info, looker.checks)
@@ -105,8 +125,8 @@ def search(runs: Runs, edits_of: EditsOf, budget: int, threshold: float, method:
 class _Looker:
     """Effects of patches as fractions of the gap, estimated or exact; over several pairs, of the mean metric."""
 
-    def __init__(self, runs: Runs, edits_of: EditsOf, method: Method) -> None:
-        self._runs, self._edits_of, self._method = runs, edits_of, method
+    def __init__(self, runs: PairRuns, method: Method) -> None:
+        self._runs, self._method = runs, method
         pairs = range(len(runs.pairs))
         self._base = np.array([runs.value_of(runs.base, pair) for pair in pairs])
         self._gap = float(np.mean([runs.value_of(runs.source, pair) for pair in pairs]) - self._base.mean())
@@ -130,13 +150,13 @@ class _Looker:
 
     def _cells(self, patches: Sequence[Patch], pairs: Sequence[int]) -> list[Cell]:
         """Pairs first."""
-        return [Cell(tuple(self._edits_of(patch, pair)), pair) for pair in pairs for patch in patches]
+        return [Cell(tuple(patch_edits(self._runs, patch, pair)), pair) for pair in pairs for patch in patches]
 
     def _effects(self, values: np.ndarray) -> np.ndarray:
         return (values.reshape(len(self._base), -1) - self._base[:, None]).mean(0) / self._gap
 
 
-def _candidates(runs: Runs, level: str, found: dict[str, list[Patch]]) -> Iterator[Patch]:
+def _candidates(runs: PairRuns, level: str, found: dict[str, list[Patch]]) -> Iterator[Patch]:
     """The parts of what mattered at the level before."""
     model = runs.model
     if level == "layers":
@@ -153,7 +173,7 @@ def _candidates(runs: Runs, level: str, found: dict[str, list[Patch]]) -> Iterat
                 yield from (replace(patch, site=site, **{axis: index}) for index in range(size))
 
 
-def _halves(runs: Runs, layer: int) -> list[str]:
+def _halves(runs: PairRuns, layer: int) -> list[str]:
     """The sites at which a layer's attention and its MLP are patched as wholes.
 
     Raises:
@@ -167,7 +187,7 @@ def _halves(runs: Runs, layer: int) -> list[str]:
     return [site for site in found if site is not None]
 
 
-def _exists(runs: Runs, site: str, layer: int) -> bool:
+def _exists(runs: PairRuns, site: str, layer: int) -> bool:
     try:
         check_site(runs.model, site, layer)
     except SiteError:
@@ -175,7 +195,7 @@ def _exists(runs: Runs, site: str, layer: int) -> bool:
     return True
 
 
-def _positions(runs: Runs) -> list[int]:
+def _positions(runs: PairRuns) -> list[int]:
     """The positions of every pair at which the two runs can differ."""
     pairs = range(len(runs.pairs))
     there = set.intersection(*(set(runs.source_positions(pair)) for pair in pairs))
@@ -193,7 +213,7 @@ def _choose(estimates: np.ndarray, share: int, threshold: float, draw: np.random
     return [int(i) for i in [*promising, *spots]], {int(i) for i in spots}
 
 
-def _row(runs: Runs, level: str, patch: Patch, estimate: float, effect: float, spot: bool) -> dict[str, Any]:
+def _row(runs: PairRuns, level: str, patch: Patch, estimate: float, effect: float, spot: bool) -> dict[str, Any]:
     tokens = None if runs.several else getattr(runs.pair, f"{runs.base}_tokens")
     token = tokens[patch.pos] if tokens and isinstance(patch.pos, int) else None
     place = {"layer": patch.layer, "pos": patch.pos, "token": token, "head": patch.head, "neuron": patch.neuron}

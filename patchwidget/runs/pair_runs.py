@@ -1,23 +1,19 @@
 """The two runs of each prompt pair without a patch: recorded, measured, checked. What every question of an experiment stands on."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from patchwidget.engine.executors.hooked import HookedExecutor
-from patchwidget.engine.executors.packable import why_not_packed
 from patchwidget.engine.executors.packed import PackedExecutor
 from patchwidget.engine.measure import Measure
-from patchwidget.engine.recording import Recording, entering, enters_alike, record_together
-from patchwidget.engine.sites import find_tap
+from patchwidget.engine.recording import Recording
 from patchwidget.engine.unembed import read_logits
-from patchwidget.errors import MetricError, ModelError, PatchError, PromptError, SiteError
+from patchwidget.errors import MetricError, ModelError, PatchError, PromptError
 from patchwidget.given import Array, Index, plain
 from patchwidget.models.state import state_of
 from patchwidget.models.wrapped import WrappedModel
@@ -29,15 +25,19 @@ from patchwidget.prompts.token_pair import TokenPair, measured_position
 
 from .baselines import Baselines, top_tokens
 from .budget import Budget
-from .checks import Check, parity_check, rounding, tolerance
+from .checks import Check, rounding, tolerance
+from .corruption import Corruption, OtherPrompt
+from .freshness import parity_now, still_ends, still_enters
 from .gradient_cache import GradientStore
 from .metrics import Metrics, make_measure, name_metrics
+from .recordings import Recordings
 
-_FREE_SITES = ("resid_pre", "resid_post")  # every recording holds these
 
+class PairRuns:
+    """A model's clean and corrupted run of one or several pairs.
 
-class Runs:
-    """A model's clean and corrupted run of one or several pairs. Arguments as in `Experiment`.
+    Args:
+        corruption: where corrupted runs come from, if not from the pairs' corrupted prompts. All others as in `Experiment`.
 
     Attributes:
         model, direction, answer_pos: as given.
@@ -46,9 +46,8 @@ class Runs:
         base, source: which run is patched and which run the patches come from: "clean" or "corrupted".
         measures: one per pair.
         gradients: of the base runs, as far as they are kept.
+        recordings: the runs that are recorded.
         renewed: how often the recordings were thrown away because the model had changed.
-        most_rows: no more rows than this travel together, even where there is memory for more: batches then come more often. None for as many
-            as are of use.
     """
 
     def __init__(
@@ -61,6 +60,7 @@ class Runs:
         answer_pos: Index | None = None,
         align: Align | None = None,
         max_memory: float | str | Array | None = None,
+        corruption: Corruption | None = None,
     ) -> None:
         if not isinstance(model, WrappedModel):
             message = f"A patchwidget model was expected, and this is a {type(model).__name__}."
@@ -85,18 +85,17 @@ class Runs:
         if not feed and answer_pos is None:
             warn_of_missing_space(model, [(one.clean, answer) for one in self.prompts for answer in (one.answer, one.distractor)])
         self.base, self.source = ("corrupted", "clean") if direction == "denoise" else ("clean", "corrupted")
-        self._state = state_of(model.hf)
+        self._feed, self.answer_pos = feed, plain(answer_pos)
+        self.budget, self.corruption = Budget.of(model, plain(max_memory)), corruption or OtherPrompt()
+        self.recordings = Recordings(model, self.prompts, self.pairs, self._measured_positions, self.corruption, self.budget)
         self._unproven: str | None = None
         self.renewed = 0
         self.forget()
-        self._feed, self.answer_pos = feed, plain(answer_pos)
-        self.most_rows: int | None = None
-        self.budget = Budget.of(model, plain(max_memory))
         self.measures = [self._measure_of(i) for i in range(len(self.pairs))]
 
     def forget(self) -> None:
         """Forget what was recorded and measured; what is asked next runs the model again."""
-        self._recordings: dict[tuple[str, int], Recording] = {}
+        self.recordings.kept.clear()
         self._values: dict[tuple[str, int], list[float]] = {}
         self._parities: dict[int, Check] = {}
         self.gradients = GradientStore()
@@ -113,13 +112,14 @@ class Runs:
             ModelError: it, or a module of it, is in training mode.
         """
         self.model.check_ready()
-        before, self._state = self._state, state_of(self.model.hf)
-        if before != self._state:
+        before, now = self.recordings.state, state_of(self.model.hf)
+        self.recordings.state = now
+        if before != now:
             self._unproven = None
-            if before.modules != self._state.modules:
+            if before.modules != now.modules:
                 self.model.examine_anew()
-        if before != self._state or not self._still_enters() or (whole and not self._still_ends()):
-            self.renewed += bool(self._recordings)
+        if before != now or not still_enters(self.recordings) or (whole and not still_ends(self.recordings)):
+            self.renewed += bool(self.recordings.kept)
             self.forget()
 
     @property
@@ -130,7 +130,7 @@ class Runs:
 
     def remembers(self, pairs: Iterable[int]) -> bool:
         """Whether a run of one of these pairs has been recorded."""
-        return any((run, pair) in self._recordings for pair in pairs for run in ("clean", "corrupted"))
+        return any((run, pair) in self.recordings.kept for pair in pairs for run in ("clean", "corrupted"))
 
     @property
     def pair(self) -> TokenPair:
@@ -151,21 +151,11 @@ class Runs:
 
     def recording(self, run: str, site: str | None = None, pair: int = 0) -> Recording:
         """The recorded "clean" or "corrupted" run of a pair, with this site's activations in it. Runs the model again for a site that is new."""
-        with self.model.lock:
-            have = self._recordings.get((run, pair))
-            kept = {place[0] for place in have.sites} if have else self._sites_kept_from_the_start()
-            needed = kept if site is None or site in _FREE_SITES else kept | {site}
-            if have is None or needed != kept:
-                self._record(pair, [run], needed) if self._are_unlike(pair) else self._record(pair, ["clean", "corrupted"], needed)
-                have = self._recordings[run, pair]
-            self._recordings[run, pair] = self._recordings.pop((run, pair))  # the one used last goes last
-            while len(self._recordings) > 2 * self.pairs_at_once:  # fewer, and those of one pass would be made anew again and again
-                self._recordings.pop(next(iter(self._recordings)))
-        return have
+        return self.recordings.find(run, site, pair)
 
     def unchanged_before(self, pair: int) -> int:
         """The first position whose activations can differ between the two runs of a pair."""
-        return self.pairs[pair].first_difference if self.model.has_blocks and self.model.causal else 0
+        return self.corruption.first_change(self.pairs[pair]) if self.model.has_blocks and self.model.causal else 0
 
     def length(self, pair: int = 0) -> int:
         """How many positions the run has that is patched."""
@@ -224,27 +214,40 @@ class Runs:
 
     def why_not_packed(self) -> str | None:
         """What keeps the model from the packed executor, as the end of a sentence; None if nothing does."""
-        return why_not_packed(self.model, (path for path, _ in self._state.hooks))
+        return self.recordings.why_not_packed()
 
-    def make_executor(self, name: str, pairs: Sequence[int] | None = None) -> PackedExecutor | HookedExecutor:
-        """The executor of this name for the base runs of some pairs, which its cells name by their place in `pairs`; of all if not given."""
+    def make_executor(
+        self, name: str, pairs: Sequence[int] | None = None, measures: Sequence[Measure] | None = None, *, most_rows: int | None = None
+    ) -> PackedExecutor | HookedExecutor:
+        """The executor of this name for the base runs of some pairs, which its cells name by their place in `pairs`; of all if not given.
+
+        Args:
+            measures: what it reads of each of them; the metrics if not given.
+            most_rows: see `rows_at_once`.
+        """
         chosen = range(len(self.pairs)) if pairs is None else pairs
-        measures = [self.measures[i] for i in chosen]
+        reads = [self.measures[i] for i in chosen] if measures is None else measures
         if name == "hooked":
-            return HookedExecutor(self.model, [getattr(self.pairs[i], self.base) for i in chosen], measures, self._rows_at_once(chosen))
+            prompts = [getattr(self.pairs[i], self.base) for i in chosen]
+            around = lambda place: self.recordings.around(self.base, chosen[place])  # noqa: E731
+            return HookedExecutor(self.model, prompts, reads, self.rows_at_once(chosen, most_rows), around)
         bases = [self.recording(self.base, pair=i) for i in chosen]
-        return PackedExecutor(self.model, bases, measures, self._rows_at_once(chosen))
+        return PackedExecutor(self.model, bases, reads, self.rows_at_once(chosen, most_rows))
 
-    @cached_property
+    @property
     def pairs_at_once(self) -> int:
         """How many pairs may be worked on together."""
-        return self.budget.pairs_at_once(max(pair.length_of(run) for pair in self.pairs for run in ("clean", "corrupted")))
+        return self.recordings.pairs_at_once
 
-    def _rows_at_once(self, pairs: Sequence[int]) -> int:
-        """How many rows may travel together."""
+    def rows_at_once(self, pairs: Sequence[int], most: int | None = None) -> int:
+        """How many rows of the base runs of some pairs may travel together: as many as the budget allows, but no more than `most` or one cell.
+
+        Raises:
+            PatchError: not even one cell fits into the budget.
+        """
         length = max(self.length(pair) for pair in pairs)
-        rows = self.budget.rows_at_once(length, self._recordings.values())
-        return max(length, min(rows, self.most_rows or rows))
+        rows = self.budget.rows_at_once(length, self.recordings.kept.values())
+        return max(length, min(rows, most or rows))
 
     def _worst_parity(self, pairs: Iterable[int]) -> Check:
         for pair in pairs:
@@ -267,74 +270,21 @@ class Runs:
             return tuple(range(pair.length_of(run))[-len(pair.answers) :])
         return (measured_position(pair, run, self.base, self.answer_pos),)
 
-    def _still_enters(self) -> bool:
-        """Whether what enters the first block is what was recorded."""
-        by_length: dict[int, list[tuple[str, int]]] = defaultdict(list)
-        for (run, pair), recording in self._recordings.items() if self.model.has_blocks else ():
-            by_length[recording.length].append((run, pair))
-        return all(
-            enters_alike(now, self._recordings[place])
-            for places in by_length.values()
-            for now, place in zip(self._entering(places), places, strict=True)
-        )
-
-    def _entering(self, places: Sequence[tuple[str, int]]) -> list[Recording]:
-        """These runs of equal length, up to their first block."""
-        return entering(self.model, [getattr(self.pairs[pair], run) for run, pair in places])
-
-    def _still_ends(self) -> bool:
-        """Whether the logits of the first pair that is recorded are still the same."""
-        first = next((pair for _, pair in self._recordings), 0)
-        kept = {run: self._recordings[run, first] for run in ("clean", "corrupted") if (run, first) in self._recordings}
-        if len(kept) < 2 or self._are_unlike(first):
-            return all(self._parity_of_run(run, first, recording.logits).ok for run, recording in kept.items())
-        tokens, positions = torch.cat([recording.tokens for recording in kept.values()]), self._measured_positions(self.base, first)
-        with torch.no_grad(), self.model.lock:
-            plain = self.model.logits_at(tokens, positions)
-        limit = tolerance(self.model.dtype, float(plain.abs().max()))
-        return all(parity_check(recording.logits, now, limit).ok for recording, now in zip(kept.values(), plain, strict=True))
-
     def _parity_of(self, pair: int) -> Check:
         recording, positions = self.recording(self.base, pair=pair), self.measures[pair].positions
         with torch.no_grad(), self.model.lock:
             ours = recording.logits if self.why_not_packed() else read_logits(self.model, recording.resid[-1][list(positions)])
-        return self._parity_of_run(self.base, pair, ours)
-
-    def _parity_of_run(self, run: str, pair: int, ours: Tensor) -> Check:
-        """Whether these logits, where those of a run are measured, are those of the untouched model now."""
-        with torch.no_grad(), self.model.lock:
-            plain = self.model.logits_at(self._recordings[run, pair].tokens, self._measured_positions(run, pair))[0]
-        return parity_check(ours, plain, tolerance(self.model.dtype, float(plain.abs().max())))
-
-    def _record(self, pair: int, runs: Sequence[str], sites: set[str]) -> None:
-        one = self.prompts[pair].corrupted is None  # a pair of one prompt: both runs are the same
-        prompts = [getattr(self.pairs[pair], run) for run in (runs[:1] if one else runs)]
-        recorded = record_together(self.model, prompts, sites, self._measured_positions(runs[0], pair))
-        for run, found in zip(runs, recorded * len(runs) if one else recorded, strict=True):
-            if not torch.isfinite(found.logits).all():
-                raise ModelError(
-                    f"The {run} run's logits are not finite: a weight is NaN, or a number grew too large for {self.model.dtype}.",
-                    "Load the model in float32 or bfloat16, or check its weights.",
-                )
-            self._recordings[run, pair] = found
-
-    def _are_unlike(self, pair: int) -> bool:
-        """Whether the two runs of a pair can't share one batch."""
-        if self.prompts[pair].corrupted is None:
-            return False
-        alike = [(self.pairs[pair].length_of(run), self._measured_positions(run, pair)) for run in ("clean", "corrupted")]
-        return alike[0] != alike[1] or self.why_not_packed() is not None
-
-    def _sites_kept_from_the_start(self) -> set[str]:
-        """The heads, where the model has them: a grid's first drill-down asks for them, and should not wait for another run."""
-        with suppress(SiteError):
-            if self.model.has_blocks:
-                find_tap(self.model, "z", 0)
-                return {"z"}
-        return set()
+        return parity_now(self.recordings, self.base, pair, ours)
 
 
-def goes_by_block(runs: Runs, pair: int) -> bool:
+@runtime_checkable
+class HasRuns(Protocol):
+    """What is asked about its runs: an experiment."""
+
+    runs: PairRuns
+
+
+def goes_by_block(runs: PairRuns, pair: int) -> bool:
     """Whether the metrics can be computed from the residual stream after the last block, as the packed executor does."""
     model, measure, base = runs.model, runs.measures[pair], runs.recording(runs.base, pair=pair)
     if not model.has_blocks or model.anatomy.tail is None:

@@ -14,7 +14,7 @@ from patchwidget.errors import PatchError, PromptError, SiteError
 from patchwidget.given import Array, Index
 from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.pair import Text, tokenize_prompt
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import PairRuns
 
 from . import vector_files
 from .methods import TokenRule, check_steered_site, extract, kept_sites, residual_norms
@@ -79,7 +79,7 @@ def from_pairs(
     return Made(made.vectors, site, made.token_rule, method, made.residual_norms, provenance)
 
 
-def from_patch(experiment: Runs, layer: int, pos: int, site: str) -> Made:
+def from_patch(runs: PairRuns, layer: int, pos: int, site: str) -> Made:
     """A vector from one cell: the clean minus the corrupted activation [d_model], the mean over the pairs that have the position.
 
     Raises:
@@ -87,12 +87,12 @@ def from_patch(experiment: Runs, layer: int, pos: int, site: str) -> Made:
         PromptError: both runs have the same activation there.
     """
     check_steered_site(site)
-    check_site(experiment.model, site, layer)
-    pairs = range(len(experiment.pairs))
-    each = [_difference(experiment, pair, layer, pos, site) for pair in pairs]
+    check_site(runs.model, site, layer)
+    pairs = range(len(runs.pairs))
+    each = [_difference(runs, pair, layer, pos, site) for pair in pairs]
     differences = [difference for difference in each if difference is not None]
     if not differences:
-        length = max(experiment.length(pair) for pair in pairs)
+        length = max(runs.length(pair) for pair in pairs)
         gone = "does not exist" if not -length <= pos < length else "corresponds to none of the other prompt"
         raise SiteError(f"Position {pos} {gone}: the prompts have positions 0 to {length - 1}.", "Choose one of these that has a partner.")
     vector = torch.stack(differences).mean(0)
@@ -101,25 +101,25 @@ def from_patch(experiment: Runs, layer: int, pos: int, site: str) -> Made:
             f"The clean and the corrupted run have the same {site} at layer {layer}, position {pos}.",
             "Choose a position at or after the first token that differs.",
         )
-    norms = residual_norms(experiment.model, [_recording(experiment, run, i, site) for run in ("clean", "corrupted") for i in pairs], site)
-    prompts = {name: [_plain([getattr(p, name)])[0] for p in experiment.prompts] for name in ("clean", "corrupted")}
-    provenance = {**provenance_of(experiment.model), **prompts, "pos": pos}
+    norms = residual_norms(runs.model, [_recording(runs, run, i, site) for run in ("clean", "corrupted") for i in pairs], site)
+    prompts = {name: [_plain([getattr(p, name)])[0] for p in runs.prompts] for name in ("clean", "corrupted")}
+    provenance = {**provenance_of(runs.model), **prompts, "pos": pos}
     return Made({layer: vector}, site, (pos, pos + 1 or None), "patch", norms, provenance)
 
 
-def _difference(experiment: Runs, pair: int, layer: int, pos: int, site: str) -> Tensor | None:
+def _difference(runs: PairRuns, pair: int, layer: int, pos: int, site: str) -> Tensor | None:
     """Clean minus corrupted at a position of the run that is patched and where that corresponds to; None where the pair has none such."""
-    base = pos + experiment.length(pair) if pos < 0 else pos
-    source = experiment.source_positions(pair).get(base)
+    base = pos + runs.length(pair) if pos < 0 else pos
+    source = runs.source_positions(pair).get(base)
     if source is None:
         return None
-    here, there = (source, base) if experiment.base == "corrupted" else (base, source)
-    clean, corrupted = (_recording(experiment, run, pair, site).at(site, layer) for run in ("clean", "corrupted"))
+    here, there = (source, base) if runs.base == "corrupted" else (base, source)
+    clean, corrupted = (_recording(runs, run, pair, site).at(site, layer) for run in ("clean", "corrupted"))
     return clean[here].float() - corrupted[there].float()
 
 
-def _recording(experiment: Runs, run: str, pair: int, site: str) -> Recording:
-    return experiment.recording(run, *kept_sites(site), pair=pair)
+def _recording(runs: PairRuns, run: str, pair: int, site: str) -> Recording:
+    return runs.recording(run, *kept_sites(site), pair=pair)
 
 
 def from_elsewhere(vector: object) -> Made:

@@ -17,7 +17,7 @@ from patchwidget.given import plain
 from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.answers import Answer
 from patchwidget.runs.checks import Check
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import PairRuns
 
 from .finite import check_finite
 from .generation import kl_divergence
@@ -87,7 +87,7 @@ def make_ladder(
     vary: int = 0,
     chat: bool = False,
     executor: str = "auto",
-    runs: Runs | None = None,
+    runs: PairRuns | None = None,
 ) -> Ladder:
     """What comes next after a prompt at each of many strengths.
 

@@ -10,7 +10,7 @@ from patchwidget.engine.recording import Recording
 from patchwidget.engine.sites import check_site, find_layer
 from patchwidget.errors import MetricError, ModelError, PatchError, SiteError
 from patchwidget.given import Index, checked_index, plain
-from patchwidget.runs.pair_runs import Runs, goes_by_block
+from patchwidget.runs.pair_runs import PairRuns, goes_by_block
 
 from .methods import residual_norms
 from .provenance import provenance_of
@@ -28,7 +28,7 @@ class _Look:
     gradient: Tensor
 
 
-def optimal_direction(runs: Runs, layer: Index, pos: Index, *, steps: int = 30, norm: float | None = None) -> SteeringVector:
+def optimal_direction(runs: PairRuns, layer: Index, pos: Index, *, steps: int = 30, norm: float | None = None) -> SteeringVector:
     """The vector of a given length that, added to the residual stream at one place, moves the metric most towards the source run.
 
     Found by gradient ascent on the sphere of that length: from the gradient of the base run on, each step turns the vector towards the gradient
@@ -90,7 +90,7 @@ def optimal_direction(runs: Runs, layer: Index, pos: Index, *, steps: int = 30, 
     return SteeringVector({layer: vector}, "resid_pre", (pos, pos + 1), "optimal", norms, provenance)
 
 
-def _position(runs: Runs, pos: int) -> int:
+def _position(runs: PairRuns, pos: int) -> int:
     """The position, from 0 on, in every pair."""
     lengths = [runs.length(pair) for pair in range(len(runs.pairs))]
     found = checked_index(pos, min(lengths), "Position", "the prompts have positions")
@@ -101,7 +101,7 @@ def _position(runs: Runs, pos: int) -> int:
     return found
 
 
-def _length(runs: Runs, layer: int, pos: int, norm: float | None) -> float:
+def _length(runs: PairRuns, layer: int, pos: int, norm: float | None) -> float:
     if norm is not None:
         if not norm > 0:
             raise PatchError(f"norm={norm} leaves no direction.", "Give a number above 0.")
@@ -118,7 +118,7 @@ def _length(runs: Runs, layer: int, pos: int, norm: float | None) -> float:
     return length
 
 
-def _look(runs: Runs, layer: int, pos: int, vector: Tensor) -> _Look:
+def _look(runs: PairRuns, layer: int, pos: int, vector: Tensor) -> _Look:
     """Add the vector and look at the metric and its gradient; means over pairs."""
     looks = [_look_at_pair(runs, pair, layer, pos, vector) for pair in range(len(runs.pairs))]
     metric, gradient = sum(value for value, _ in looks) / len(looks), torch.stack([gradient for _, gradient in looks]).mean(0)
@@ -127,7 +127,7 @@ def _look(runs: Runs, layer: int, pos: int, vector: Tensor) -> _Look:
     return _Look(sign * metric, metric, sign * gradient)
 
 
-def _look_at_pair(runs: Runs, pair: int, layer: int, pos: int, vector: Tensor) -> tuple[float, Tensor]:
+def _look_at_pair(runs: PairRuns, pair: int, layer: int, pos: int, vector: Tensor) -> tuple[float, Tensor]:
     base = runs.recording(runs.base, pair=pair)
     hidden = base.resid[layer].clone()
     hidden[pos] += vector.to(hidden)

@@ -15,7 +15,7 @@ from patchwidget.errors import PatchError
 from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.pair import PromptPair
 from patchwidget.runs.checks import Check, reached_check, tolerance
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import PairRuns
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +32,10 @@ class Rungs:
     log_probs: Tensor
     executor: str
     checks: list[Check]
-    runs: Runs
+    runs: PairRuns
 
 
-def climb(model: WrappedModel, prompt: list[int], cells: Sequence[Cell], executor: str, runs: Runs | None = None) -> Rungs:
+def climb(model: WrappedModel, prompt: list[int], cells: Sequence[Cell], executor: str, runs: PairRuns | None = None) -> Rungs:
     """The next-token distribution after a prompt in each cell.
 
     Args:
@@ -46,7 +46,7 @@ def climb(model: WrappedModel, prompt: list[int], cells: Sequence[Cell], executo
     """
     if executor not in ("auto", "packed", "hooked"):
         raise PatchError(f"executor={executor!r} is not known.", "Use 'auto', 'packed' or 'hooked'.")
-    new = Runs(model, PromptPair(prompt), "kl") if runs is None else runs
+    new = PairRuns(model, PromptPair(prompt), "kl") if runs is None else runs
     if executor == "hooked" or (executor == "auto" and new.why_not_packed()):
         return _by_forwards(new, cells)
     new.choose_executor("packed")  # tells why it can't be
@@ -62,10 +62,10 @@ def climb(model: WrappedModel, prompt: list[int], cells: Sequence[Cell], executo
     return packed if executor == "packed" else _by_forwards(new, cells)
 
 
-def _packed(runs: Runs, cells: Sequence[Cell]) -> Rungs:
+def _packed(runs: PairRuns, cells: Sequence[Cell]) -> Rungs:
     """One packed pass; the prompt as it is and one cell are computed by a plain forward too."""
     base = runs.recording(runs.base)
-    engine = PackedExecutor(runs.model, [base], [_measure(runs)])
+    engine = runs.make_executor("packed", measures=[_measure(runs)])
     found = torch.cat([base.logits[-1:].float().log_softmax(-1).cpu(), _measured(engine, cells)])
     chosen = [0, *_middle(cells)]
     plain = _by_forwards(runs, [cells[number - 1] for number in chosen[1:]]).log_probs
@@ -77,13 +77,13 @@ def _packed(runs: Runs, cells: Sequence[Cell]) -> Rungs:
     return Rungs(found, "packed", [*checks, reached_check(engine.missed)], runs)
 
 
-def _by_forwards(runs: Runs, cells: Sequence[Cell]) -> Rungs:
+def _by_forwards(runs: PairRuns, cells: Sequence[Cell]) -> Rungs:
     """One whole forward for each, in batches."""
-    engine = HookedExecutor(runs.model, [runs.pair.corrupted], [_measure(runs)])
+    engine = runs.make_executor("hooked", measures=[_measure(runs)])
     return Rungs(_measured(engine, [Cell(()), *cells]), "hooked", [reached_check(engine.missed)], runs)
 
 
-def _measure(runs: Runs) -> Measure:
+def _measure(runs: PairRuns) -> Measure:
     return Measure(lambda logits: logits[:, -1].log_softmax(-1), None, (runs.pair.length - 1,))
 
 

@@ -16,7 +16,7 @@ from patchwidget.given import Array, Index, Indices, plain
 from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.pair import Text, plain_prompts
 from patchwidget.public import public
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import HasRuns
 
 from . import construct, vector_files
 from .methods import TokenRule, check_steered_site
@@ -104,7 +104,7 @@ class SteeringVector(construct.Made):
         return cls(**vars(construct.from_pairs(model, *sides, chosen, method=method, site=site, token_rule=token_rule)))
 
     @classmethod
-    def from_patch(cls, experiment: Runs, *, layer: Index, pos: Index, site: str = "resid_post") -> "SteeringVector":
+    def from_patch(cls, experiment: HasRuns, *, layer: Index, pos: Index, site: str = "resid_post") -> "SteeringVector":
         """The clean minus the corrupted activation at one cell of a grid: what a patch puts there, as a direction.
 
         Args:
@@ -116,7 +116,7 @@ class SteeringVector(construct.Made):
             SiteError: no such cell.
             PromptError: both runs have the same activation there.
         """
-        return cls(**vars(construct.from_patch(experiment, find_layer(experiment.model, layer), plain(pos), site)))
+        return cls(**vars(construct.from_patch(experiment.runs, find_layer(experiment.runs.model, layer), plain(pos), site)))
 
     @classmethod
     def of(cls, vector: object) -> "SteeringVector":

@@ -21,7 +21,7 @@ story = " and John went to the store" * 8
 long = pw.PromptPair("When Tom" + story, "When Mary" + story, answer=" Mary", distractor=" John")
 def show(pair):
     labs.append(pw.PatchLab(model, pair))
-    labs[-1].experiment.most_rows = 8
+    labs[-1]._session.bench.most_rows = 8
     number = len(labs)
     labs[-1].observe(lambda change: change["new"] in ("done", "cancelled") and ended.append((number, change["new"])), "status")
     return labs[-1]

@@ -90,7 +90,7 @@ def test_a_slider_dragged_fast_asks_the_kernel_for_nothing(notebook, panel):
 
 
 def test_clicks_in_mid_sweep_go_first_and_a_storm_of_cancels_ends(notebook, panel):
-    notebook.ask("setattr(lab.experiment, 'most_rows', 8) or globals().update(SECONDS=0.3)")
+    notebook.ask("setattr(lab._session.bench, 'most_rows', 8) or globals().update(SECONDS=0.3)")
     panel.part("run").click()
     expect(panel.part("cancel")).to_be_visible()
     panel.open_heads(layer=2, pos=2)

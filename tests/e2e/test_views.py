@@ -85,7 +85,7 @@ def test_sites_metrics_and_directions(notebook, panel):
     panel.choose("direction", "noise")
     panel.choose("metric", "prob_diff")
     panel.wait_until_done()
-    assert notebook.ask("(lab.direction, lab.metric, lab.experiment.metric_name)") == "('noise', 'prob_diff', 'prob_diff')"
+    assert notebook.ask("(lab.direction, lab.metric, lab.experiment.runs.metric_name)") == "('noise', 'prob_diff', 'prob_diff')"
     expect(panel.part("explain").first).to_contain_text("necessary")
     notebook.screenshot("noise", panel.root)
     panel.choose("direction", "denoise")

@@ -113,10 +113,10 @@ def test_a_long_list_of_pairs_is_worked_on_a_few_at_a_time(monkeypatch):
         together.clear()
         experiment = pw.Experiment(model, pairs, max_memory=allowed)
         results.append(experiment.sweep("mlp_post", layers=[list(range(4))], neurons=[list(range(64))], positions="all", progress=False))
-        assert max(together) == min(10, experiment.pairs_at_once)
+        assert max(together) == min(10, experiment.runs.pairs_at_once)
         assert sum(together) == 10
     assert 1 < max(together) < 10
-    assert size_of(experiment._recordings.values()) < 600_000
+    assert size_of(experiment.runs.recordings.kept.values()) < 600_000
     assert results[1].ok
     np.testing.assert_allclose(results[1].values, results[0].values, atol=1e-4)
 
@@ -130,7 +130,7 @@ def test_without_a_limit_it_is_by_what_is_free(monkeypatch):
     for free in (10**10, 10**7, 10**6):
         monkeypatch.setattr(budget, "free_memory", lambda device, free=free: free)
         experiment = pw.Experiment(model, [pair] * 3)
-        most.append((experiment.pairs_at_once, experiment.make_executor("packed").max_rows))
+        most.append((experiment.runs.pairs_at_once, experiment.runs.make_executor("packed").max_rows))
     assert most == sorted(most, reverse=True)
     assert most[0][0] > most[1][0] > most[2][0] >= 1
     assert most[0][1] > most[2][1]

@@ -31,7 +31,7 @@ def test_attribution_is_exact_on_a_linear_network(method, site):
     experiment = linear_network()
     for where in ({}, {"positions": "all"}, {"neurons": [0, 1, [0, 2]]}):
         estimated, exact = experiment.attribute(site, method, **where), experiment.sweep(site, **where)
-        assert np.abs(exact.values.to_numpy() - experiment.value_of("corrupted")).max() > 0.01
+        assert np.abs(exact.values.to_numpy() - experiment.runs.value_of("corrupted")).max() > 0.01
         np.testing.assert_allclose(estimated.values, exact.values, atol=1e-5)
 
 
@@ -169,7 +169,7 @@ def test_the_axes_of_the_sweep_and_the_slope_of_small_changes(site, where, direc
     assert estimated.values.dims == exact.values.dims
     for dim in exact.values.dims:
         assert list(estimated.values[dim].to_numpy()) == list(exact.values[dim].to_numpy())
-    base = experiment.value_of(experiment.base)
+    base = experiment.runs.value_of(experiment.runs.base)
     assert (estimated.state == ESTIMATE).all()
     assert estimated.info["method"] == "atp"
     if where.get("source") == "zero" or "window" in where:  # no small change; and one layer's replacement cuts off what those before it do

@@ -1,11 +1,13 @@
 """What a user asks for and gets."""
 
+from inspect import signature
+
 import numpy as np
 import pytest
 import torch
 
 import patchwidget as pw
-from patchwidget.runs import pair_runs
+from patchwidget.runs import recordings
 from tests.zoo import CLEAN, CORRUPTED, PAIR, tiny_experiment, tiny_model
 
 
@@ -94,6 +96,32 @@ def test_no_gap_is_a_reason_and_not_a_zero():
     assert result.recovery.isnull().all()
     assert "nothing to recover" in result.reason
     assert (result.values == 2).all()
+
+
+def test_completion_offers_questions_and_no_machinery():
+    experiment = tiny_experiment()
+    shown = {name for name in dir(experiment) if not name.startswith("_")}
+    questions = [
+        "sweep",
+        "start",
+        "attribute",
+        "patch",
+        "search",
+        "interaction",
+        "paths",
+        "path",
+        "optimal_direction",
+        "attention",
+        "activation",
+    ]
+    assert shown == {*questions, "model", "pair", "pairs", "prompts", "metrics", "direction", "baselines", "runs"}
+    assert len(shown) <= 22
+    assert len([name for name in dir(pw.Experiment) if not name.startswith("_")]) <= 22
+
+
+def test_a_question_in_another_file_has_its_own_signature_and_text():
+    assert list(signature(tiny_experiment().search).parameters) == ["budget", "threshold", "method", "seed"]
+    assert "few exact cells" in (pw.Experiment.search.__doc__ or "")
 
 
 def test_what_is_shown():
@@ -229,16 +257,16 @@ def test_the_run_of_a_single_prompt_is_recorded_once():
     assert model.causal  # found out by a forward of its own
     handle = model.anatomy.blocks[0].module.register_forward_pre_hook(lambda _, args: batches.append(len(args[0])))
     experiment = pw.Experiment(model, pw.PromptPair(CLEAN), metric="kl")
-    assert experiment.recording("clean") is experiment.recording("corrupted")
+    assert experiment.runs.recording("clean") is experiment.runs.recording("corrupted")
     handle.remove()
     assert batches == [1]
-    assert torch.allclose(experiment.recording("clean").logits, pw.Experiment(model, PAIR).recording("clean").logits, atol=1e-5)
+    assert torch.allclose(experiment.runs.recording("clean").logits, pw.Experiment(model, PAIR).runs.recording("clean").logits, atol=1e-5)
 
 
 def test_each_pair_of_a_long_list_is_recorded_once(monkeypatch):
     recorded = []
-    record = pair_runs.record_together
-    monkeypatch.setattr(pair_runs, "record_together", lambda *args: recorded.append(args) or record(*args))
+    record = recordings.record_together
+    monkeypatch.setattr(recordings, "record_together", lambda *args: recorded.append(args) or record(*args))
     result = pw.Experiment(tiny_model("llama"), [PAIR] * 40).sweep("z", positions="all", layers=[1], progress=False)
     assert len(recorded) == 40
     assert np.ptp(result.values.to_numpy(), axis=0).max() < 1e-5

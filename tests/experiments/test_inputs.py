@@ -143,7 +143,7 @@ def test_patches_and_nodes(experiment):
 def test_other_places_where_positions_are_named(experiment):
     model, pair = experiment.model, experiment.prompts[0]
     measured = pw.Experiment(model, pair, answer_pos=np.int64(-2))
-    assert measured.value_of("clean") == pw.Experiment(model, pair, answer_pos=10).value_of("clean")
+    assert measured.runs.value_of("clean") == pw.Experiment(model, pair, answer_pos=10).runs.value_of("clean")
     assert "answer_pos=-2" in measured.sweep("z", layers=[0], positions="all").code()
     with pytest.raises(pw.PromptError, match="answer_pos=-13 does not exist"):
         pw.Experiment(model, pair, answer_pos=-13)
@@ -192,7 +192,7 @@ def test_what_is_no_number(experiment):
 def test_what_an_experiment_is_made_of(experiment):
     model, pair = experiment.model, experiment.prompts[0]
     row = {"clean": pair.clean, "corrupted": pair.corrupted, "answer": pair.answer, "distractor": pair.distractor}
-    assert not pw.Experiment(model, row).several
+    assert not pw.Experiment(model, row).runs.several
     assert pw.Experiment(model, [row, row]).sweep("z", positions="all", layers=[0]).values.sizes["pair"] == 2
     for given, match in [
         (("text a", "text b"), "Item 0 is a str: 'text a'"),
@@ -212,7 +212,7 @@ def test_what_an_experiment_is_made_of(experiment):
 
 def test_sizes_of_memory(experiment):
     for given, size in [(2.5e9, 2_500_000_000), (np.float64(1e9), 10**9), ("2GB", 2 * 10**9)]:
-        assert pw.Experiment(experiment.model, experiment.prompts[0], max_memory=given).budget.size == size
+        assert pw.Experiment(experiment.model, experiment.prompts[0], max_memory=given).runs.budget.size == size
     for given in (float("nan"), float("inf"), "lots", -1.0):
         with pytest.raises(pw.PatchError, match="is not a size"):
             pw.Experiment(experiment.model, experiment.prompts[0], max_memory=given)

@@ -33,7 +33,7 @@ def test_a_peft_model_is_patched_with_its_adapters():
     experiment = pw.Experiment(model, telling_pair(model))
     with torch.no_grad():
         logits = peft(torch.tensor([experiment.pair.clean])).logits[:, -1]
-    torch.testing.assert_close(experiment.recording("clean").logits, logits)
+    torch.testing.assert_close(experiment.runs.recording("clean").logits, logits)
     packed, hooked = (experiment.sweep("z", executor=executor, progress=False) for executor in ("packed", "hooked"))
     assert packed.ok
     np.testing.assert_allclose(packed.values, hooked.values, atol=1e-4)

@@ -109,11 +109,11 @@ def test_a_window_that_has_changed():
 
 
 def test_recordings_of_an_unchanged_model_are_kept(monkeypatch):
-    from patchwidget.runs import pair_runs
+    from patchwidget.runs import recordings
 
     exp = pw.Experiment(model := pw.wrap(tiny_module("llama")), telling_pair(model))
     exp.sweep("z")
-    monkeypatch.setattr(pair_runs, "record_together", None)  # would fail
+    monkeypatch.setattr(recordings, "record_together", None)  # would fail
     assert exp.sweep("z").ok
 
 
@@ -121,11 +121,11 @@ def test_weights_changed_in_mid_sweep_are_told():
     hf = tiny_module("llama")
     model = pw.wrap(hf)
     exp = pw.Experiment(model, [telling_pair(model), telling_pair(model, [9, 3, 5, 8], [9, 4, 5, 8])])
-    vars(exp)["pairs_at_once"] = 1
+    vars(exp.runs.recordings)["pairs_at_once"] = 1
     sweep = exp.start("z")
     batches = iter(sweep)
     next(batches)
-    exp.recording("clean", pair=1)
+    exp.runs.recording("clean", pair=1)
     knock_out_a_head(hf)
     list(batches)
     assert sweep.done == sweep.total

@@ -78,7 +78,7 @@ def test_an_answer_of_several_tokens_is_fed_in(model, executor):
         with torch.no_grad():
             log_probs = model.hf(torch.tensor([prompt + answer])).logits[0].log_softmax(-1)
         expected = sum(float(log_probs[len(prompt) - 1 + i, token]) for i, token in enumerate(answer))
-        assert experiment.value_of(run) == pytest.approx(expected, abs=1e-4)
+        assert experiment.runs.value_of(run) == pytest.approx(expected, abs=1e-4)
     result = experiment.sweep("resid_pre", executor=executor)
     np.testing.assert_allclose(result.values, experiment.sweep("resid_pre", executor="hooked").values, atol=1e-4)
     assert float(result.values.sel(layer=0, pos=13)) == pytest.approx(result.corrupted, abs=1e-4)

@@ -25,12 +25,14 @@ def test_the_curve_climbs_to_what_the_vector_does(direction):
     assert vector.norm() == pytest.approx(5.0, rel=1e-5)
     towards = 1 if direction == "denoise" else -1
     curve = np.array(vector.provenance["curve"])
-    assert curve[0] == pytest.approx(experiment.value_of(experiment.base), abs=1e-4)
+    assert curve[0] == pytest.approx(experiment.runs.value_of(experiment.runs.base), abs=1e-4)
     assert (np.diff(towards * curve) >= 0).all()
     assert curve[-1] == pytest.approx(added(experiment, 2, 7, vector[2]), abs=1e-3)
     torch.manual_seed(0)
     rivals = [torch.randn(32) for _ in range(100)]
-    rivals.append(experiment.recording(experiment.source).resid[2][7] - experiment.recording(experiment.base).resid[2][7])
+    rivals.append(
+        experiment.runs.recording(experiment.runs.source).resid[2][7] - experiment.runs.recording(experiment.runs.base).resid[2][7]
+    )
     best_rival = max(towards * added(experiment, 2, 7, 5.0 * rival / rival.norm()) for rival in rivals)
     assert towards * curve[-1] > best_rival
     assert towards * (curve[-1] - curve[0]) > 1.2 * towards * (curve[1] - curve[0])  # more than the first gradient
@@ -46,7 +48,7 @@ def test_of_a_small_norm_it_is_the_gradient():
 
 def test_the_norm_is_that_of_the_patch_unless_told():
     experiment = tiny_experiment()
-    difference = experiment.recording("clean").resid[1][7] - experiment.recording("corrupted").resid[1][7]
+    difference = experiment.runs.recording("clean").resid[1][7] - experiment.runs.recording("corrupted").resid[1][7]
     vector = experiment.optimal_direction(1, 7, steps=3)
     assert vector.norm() == pytest.approx(float(difference.norm()), rel=1e-4)
     assert vector.provenance["norm"] == pytest.approx(vector.norm(), rel=1e-4)

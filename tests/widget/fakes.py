@@ -40,7 +40,6 @@ class FakeExperiment:
 
     several = False
     renewed = 0
-    most_rows: int | None = None
 
     def __init__(self, model=None, prompts=None, metric="logit_diff", direction="denoise", **world):
         self.model = model or FakeModel()
@@ -75,6 +74,11 @@ class FakeExperiment:
         return SimpleNamespace(
             clean=CLEAN, corrupted=CORRUPTED, clean_top=[(" Mary", 0.91), (" John", 0.02)], corrupted_top=[(" John", 0.8), (" Mary", 0.01)]
         )
+
+    @property
+    def runs(self):
+        """What an experiment leaves to its runs is here too."""
+        return self
 
     def why_not_packed(self):
         return None

@@ -1,7 +1,7 @@
 """The hooked executor: whole forwards with plain hooks, many cells in one batch. Slow, simple, and the judge of the packed one."""
 
-from collections.abc import Generator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -26,15 +26,21 @@ class HookedExecutor:
     Args:
         prompts, measures: token ids and the measure of each base prompt; cells name them by number.
         max_rows: how many positions, of all cells together, share one forward.
+        around: gives what the forwards of a base prompt go in, by its number; nothing if not given.
 
     Attributes:
         missed: (site, layer) pairs that were to be patched and that the model never passed.
     """
 
     def __init__(
-        self, model: WrappedModel, prompts: Sequence[Sequence[int] | Tensor], measures: Sequence[Measure], max_rows: int = 512
+        self,
+        model: WrappedModel,
+        prompts: Sequence[Sequence[int] | Tensor],
+        measures: Sequence[Measure],
+        max_rows: int,
+        around: Callable[[int], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
-        self.model, self.prompts, self.measures, self.max_rows = model, prompts, measures, max_rows
+        self.model, self.prompts, self.measures, self.max_rows, self.around = model, prompts, measures, max_rows, around
         self.missed: set[tuple[str, int]] = set()
         self._names = Names(model)
 
@@ -71,7 +77,8 @@ class HookedExecutor:
         blocks = self.model.anatomy.blocks if self.model.has_blocks else ()
         layers = {block.attention: layer for layer, block in enumerate(blocks)}
         inside = any(site in ATTENTION_SITES for site, _ in edits.places)
-        with self.model.lock, Hooks() as hooks, intercepted(self.model.hf, attend) if inside else nullcontext():
+        around = self.around(cells[0].base)
+        with around, self.model.lock, Hooks() as hooks, intercepted(self.model.hf, attend) if inside else nullcontext():
             on_edits(hooks, self.model, edits, [place for place in edits.places if place[0] not in ATTENTION_SITES], rows_of)
             logits = self.model.logits_at(tokens, measure.positions)
         self.missed |= self._names.as_given(edits.missed)

@@ -49,7 +49,7 @@ class PackedExecutor:
         missed: (site, layer) pairs that were to be patched and that the model never passed.
     """
 
-    def __init__(self, model: WrappedModel, bases: Sequence[Recording], measures: Sequence[Measure], max_rows: int = 512) -> None:
+    def __init__(self, model: WrappedModel, bases: Sequence[Recording], measures: Sequence[Measure], max_rows: int) -> None:
         self.model, self.bases, self.measures, self.max_rows = model, bases, measures, max_rows
         self.missed: set[tuple[str, int]] = set()
         self._names = Names(model)

@@ -70,7 +70,7 @@ class FrozenRun:
         missed: (site, layer) pairs that a sender was to change and that the model never passed.
     """
 
-    def __init__(self, model: WrappedModel, base: Recording, freeze: str, max_rows: int = 1024) -> None:
+    def __init__(self, model: WrappedModel, base: Recording, freeze: str, max_rows: int) -> None:
         self.model, self.base, self.frozen, self.max_rows = model, base, FREEZE[freeze], max_rows
         self.missed: set[tuple[str, int]] = set()
         self._all_held = {"z", "mlp_out"} <= set(self.frozen)

@@ -10,13 +10,13 @@ from patchwidget.engine.paths.frozen_run import FREEZE, Edits
 from patchwidget.experiments.results.result import PatchResult
 from patchwidget.experiments.sweeps.controls import proven_pair
 from patchwidget.runs.checks import Check, reached_check
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import PairRuns
 
 from .route import Route
 from .senders import Senders
 
 
-def check_paths(runs: Runs, result: PatchResult, senders: Senders, route: Route) -> PatchResult:
+def check_paths(runs: PairRuns, result: PatchResult, senders: Senders, route: Route) -> PatchResult:
     """The result with these checks added to those that it has, and its noise raised to what they are off by.
 
     A sender given its own activation has to change nothing. And with everything before the receivers changed at once, these have to receive
@@ -40,7 +40,7 @@ def check_paths(runs: Runs, result: PatchResult, senders: Senders, route: Route)
     return _with(result, checks, dict(zip(runs.metrics, noise.tolist(), strict=True)))
 
 
-def _everything(runs: Runs, pair: int, route: Route) -> Edits:
+def _everything(runs: PairRuns, pair: int, route: Route) -> Edits:
     """The embeddings and every site that is held up to the receivers' layers, as in the other run."""
     last, positions = max(node.layer or 0 for node in route.receivers), tuple(range(runs.length(pair)))
     places = [("resid_pre", 0), *((site, layer) for layer in range(last + 1) for site in FREEZE[route.freeze])]
@@ -49,7 +49,7 @@ def _everything(runs: Runs, pair: int, route: Route) -> Edits:
     )
 
 
-def _other_run(runs: Runs, pair: int, route: Route) -> Edits:
+def _other_run(runs: PairRuns, pair: int, route: Route) -> Edits:
     """The receivers' inputs as they are in the other run."""
     edits = []
     for receiver in route.inputs(pair):
@@ -63,7 +63,7 @@ def _other_run(runs: Runs, pair: int, route: Route) -> Edits:
     return tuple(edits)
 
 
-def _measured(runs: Runs, pair: int, changed: Sequence[Edits], executor: str) -> np.ndarray:
+def _measured(runs: PairRuns, pair: int, changed: Sequence[Edits], executor: str) -> np.ndarray:
     """[cells, metrics] of base runs with these edits."""
     values = np.empty((len(changed), len(runs.metrics)), np.float32)
     for batch in runs.make_executor(executor, [pair]).run([Cell(edits) for edits in changed]):

@@ -31,7 +31,7 @@ from patchwidget.experiments.sweeps.sources import Source, as_source, describe_s
 from patchwidget.experiments.sweeps.spec import Positions
 from patchwidget.experiments.sweeps.sweep import Sweep, run_through
 from patchwidget.given import as_list
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import PairRuns
 
 from .checks import check_paths
 from .nodes import BETWEEN, RECEIVERS, SENDERS, Node, check_node
@@ -40,7 +40,7 @@ from .senders import SenderNodes, Senders, make_senders, one_sender
 
 
 def patch_paths(
-    runs: Runs,
+    runs: PairRuns,
     receiver: Node | Sequence[Node],
     senders: SenderNodes | None = None,
     freeze: str = "heads",
@@ -98,7 +98,7 @@ def patch_paths(
     return _measure(runs, f"{sending.label} → {named} ({freeze} frozen)", sending, route, source, info, progress=progress)
 
 
-def patch_path(runs: Runs, nodes: Sequence[Node], *, source: Source | None = None) -> PatchResult:
+def patch_path(runs: PairRuns, nodes: Sequence[Node], *, source: Source | None = None) -> PatchResult:
     """Patch one path, a chain of nodes: only what goes from each to the next carries the change (Goldowsky-Dill et al. 2023).
 
     Args:
@@ -134,7 +134,9 @@ def patch_path(runs: Runs, nodes: Sequence[Node], *, source: Source | None = Non
     return _measure(runs, f"{label} (path)", sending, route, source, info, progress=False)
 
 
-def _measure(runs: Runs, title: str, senders: Senders, route: Route, source: Source | None, info: dict, *, progress: bool) -> PatchResult:
+def _measure(
+    runs: PairRuns, title: str, senders: Senders, route: Route, source: Source | None, info: dict, *, progress: bool
+) -> PatchResult:
     """Every sender of every pair: its change carried to the receivers, what arrives there put into the base run, the metric read."""
     put = runs.source if source is None else source
 
@@ -152,7 +154,7 @@ def _measure(runs: Runs, title: str, senders: Senders, route: Route, source: Sou
 _DEFAULTS = {"senders": "z", "freeze": "heads", "positions": "all", "source": None}
 
 
-def _code(runs: Runs, method: str, first: list, options: Mapping[str, Any]) -> str:
+def _code(runs: PairRuns, method: str, first: list, options: Mapping[str, Any]) -> str:
     """The lines that ask this question again."""
     changed = {name: value for name, value in options.items() if isinstance(value, Tensor) or value != _DEFAULTS[name]}
     arguments = [*map(shown, first), *(f"{name}={shown(value)}" for name, value in changed.items())]

@@ -8,7 +8,7 @@ from patchwidget.engine.paths.pass_through import pass_through
 from patchwidget.engine.recording import Recording
 from patchwidget.engine.sites import check_site
 from patchwidget.errors import ModelError, SiteError
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import PairRuns
 
 from .nodes import Node
 
@@ -27,7 +27,7 @@ class Route:
         ModelError, SiteError: the model's blocks can't be taken apart as that needs.
     """
 
-    runs: Runs
+    runs: PairRuns
     freeze: str
     between: Sequence[Node]
     receivers: Sequence[Node]
@@ -50,7 +50,7 @@ class Route:
     def carry(self, pair: int, senders: Sequence[Edits]) -> list[Edits]:
         """What changes of one pair's base run make of the receivers' inputs."""
         model, base = self.runs.model, self._base(pair)
-        frozen = FrozenRun(model, base, self.freeze)
+        frozen = FrozenRun(model, base, self.freeze, self.runs.rows_at_once([pair]))
         for node in self.between:
             whole = replace(node, pos=None)
             reads, gives = (whole, node) if node.site == "z" else (node, whole)  # the positions of z are those of the head's output

@@ -9,7 +9,7 @@ from patchwidget.engine.paths.frozen_run import Edits
 from patchwidget.errors import SiteError
 from patchwidget.experiments.sweeps.sources import Source, Values, as_recorded, patchable, values_of
 from patchwidget.experiments.sweeps.spec import Plan, Positions, make_plan
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import PairRuns
 
 from .nodes import SENDERS, Node, check_node
 
@@ -34,7 +34,7 @@ class Senders:
     plan: Plan
     label: str
 
-    def edits(self, runs: Runs, pair: int, source: Source) -> Iterator[Edits | None]:
+    def edits(self, runs: PairRuns, pair: int, source: Source) -> Iterator[Edits | None]:
         """What is changed of one pair's base run at each place; None where its prompt has no such position, or nothing to put there."""
         values, first = values_of(runs, pair, source)
         values, length, there = cache(values), runs.length(pair), patchable(runs, pair, source)
@@ -46,14 +46,14 @@ class Senders:
             edits = [_edit(node, place.get("pos") or node.positions(length), values, first, there) for node in group]
             yield tuple(edit for edit in edits if edit.positions)
 
-    def unchanged(self, runs: Runs, pair: int) -> Edits:
+    def unchanged(self, runs: PairRuns, pair: int) -> Edits:
         """One of them with the base run's own activations, which change nothing."""
         groups = [group for group, _ in self.places if group]
         values, positions = as_recorded(runs, pair, runs.base), range(runs.length(pair))
         return tuple(_edit(node, positions, values, 0, positions) for node in groups[len(groups) // 2])
 
 
-def make_senders(runs: Runs, senders: SenderNodes, positions: Positions, receivers: Sequence[Node]) -> Senders:
+def make_senders(runs: PairRuns, senders: SenderNodes, positions: Positions, receivers: Sequence[Node]) -> Senders:
     """Check what was asked for and lay it out.
 
     Raises:
@@ -70,13 +70,13 @@ def make_senders(runs: Runs, senders: SenderNodes, positions: Positions, receive
     return Senders({**outer, **where, **inner}, places, plan, label)
 
 
-def one_sender(runs: Runs, group: Group) -> Senders:
+def one_sender(runs: PairRuns, group: Group) -> Senders:
     """Nodes that send together, for a result of one cell."""
     plan = make_plan(runs.model, "resid_pre", [1], layers=[0], positions="all")
     return Senders({}, [(group, plan.points()[0])], plan, " + ".join(map(str, group)))
 
 
-def _grid(runs: Runs, site: str, receivers: Sequence[Node]) -> tuple[str, dict[str, list], dict[str, list], list[list[Group]]]:
+def _grid(runs: PairRuns, site: str, receivers: Sequence[Node]) -> tuple[str, dict[str, list], dict[str, list], list[list[Group]]]:
     """Every head, or every layer: label, axis of the rows, axis within them, rows."""
     model = runs.model
     nodes = [check_node(model, Node(site, layer), "sender", SENDERS) for layer in range(model.n_layers)]
@@ -91,7 +91,7 @@ def _grid(runs: Runs, site: str, receivers: Sequence[Node]) -> tuple[str, dict[s
 
 
 def _named(
-    runs: Runs, senders: Node | Sequence[Node | Sequence[Node]], receivers: Sequence[Node]
+    runs: PairRuns, senders: Node | Sequence[Node | Sequence[Node]], receivers: Sequence[Node]
 ) -> tuple[str, dict[str, list], dict[str, list], list[list[Group]]]:
     """Nodes one by one: the same, in one column."""
     several = [senders] if isinstance(senders, Node) else list(senders)

@@ -12,10 +12,12 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from patchwidget.errors import PatchError, PromptError
+from patchwidget.experiments.question import Where, start_sweep
 from patchwidget.experiments.reproduce import shown
 from patchwidget.experiments.results.data import NOT_MEASURABLE
 from patchwidget.experiments.results.result import PatchResult
 from patchwidget.experiments.sweeps.spec import Choices
+from patchwidget.experiments.sweeps.sweep import run_through
 from patchwidget.given import Index, as_list, plain, token_ids, whole
 from patchwidget.models.wrapped import WrappedModel
 from patchwidget.prompts.alignment import Span, both_spans, find_span
@@ -23,8 +25,9 @@ from patchwidget.prompts.pair import Answer, PromptPair, Text, tokenize_pair, to
 from patchwidget.prompts.prompt_set import PromptSet
 from patchwidget.public import public
 from patchwidget.runs.checks import worst_checks
+from patchwidget.runs.pair_runs import PairRuns
 
-from .embedding_noise import NoisedExperiment
+from .embedding_noise import NoisedEmbeddings
 
 SITES = {"hidden": "resid_post", "mlp": "mlp_out", "attn": "attn_out"}
 ROLES = ("first subject token", "middle subject tokens", "last subject token", "first subsequent token", "further tokens", "last token")
@@ -124,11 +127,12 @@ def _trace(
     width = model.hf.get_input_embeddings().weight.shape[1]  # type: ignore[operator,union-attr]
     # drawn as the authors do
     drawn = np.random.RandomState(seed).randn(samples, len(fact.subject), width) * scale
-    experiment = NoisedExperiment(model, PromptPair(fact.tokens, answer=fact.answer), fact.subject, drawn, metric)
+    noised = NoisedEmbeddings(model, fact.subject, drawn)
+    runs = PairRuns(model, [PromptPair(fact.tokens, answer=fact.answer)] * samples, metric, corruption=noised)
     swept = {}
     for kind in kinds:
-        around = 1 if kind == "hidden" else window
-        swept[kind] = experiment.sweep(SITES[kind], layers=layers, window=around, executor=executor, progress=False)
+        where = Where(layers=layers, window=1 if kind == "hidden" else window)
+        swept[kind] = run_through(start_sweep(runs, SITES[kind], where, executor=executor), kind, progress=False)
     results = {kind: result.mean() for kind, result in swept.items()}
     first = next(iter(results.values()))
     parts: list[xr.DataArray] = [result.values for result in results.values()]

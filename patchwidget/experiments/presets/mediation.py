@@ -116,7 +116,7 @@ def mediation(
         restored, held = (experiment.sweep(site, executor=executor, progress=progress, **options) for experiment in (indirect, direct))
         asked = {"components": [name], "role": role, "layers": layer_list, "neurons": neuron_list}
         arguments = ", ".join(f"{option}={shown(value)}" for option, value in asked.items())
-        code = f"{setup(indirect)}result = pw.mediation(model, pair, {arguments})[{name!r}]\n"
+        code = f"{setup(indirect.runs)}result = pw.mediation(model, pair, {arguments})[{name!r}]\n"
         effects[name] = _relative(name, restored, held, code)
     return Mediation(next(iter(effects.values())).clean, effects)  # type: ignore[arg-type]
 

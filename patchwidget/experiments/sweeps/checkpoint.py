@@ -21,7 +21,7 @@ from patchwidget.errors import PatchError
 from patchwidget.experiments.results.result_files import plain
 from patchwidget.models.digest import model_digest
 from patchwidget.models.hooks import foreign_forward
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import PairRuns
 from patchwidget.whole_files import check_plain, write_whole
 
 from .identity import described
@@ -81,7 +81,7 @@ class Checkpoint:
             ) from error
 
 
-def fingerprint(runs: Runs, layout: Layout, source: Source | None) -> dict[str, str]:
+def fingerprint(runs: PairRuns, layout: Layout, source: Source | None) -> dict[str, str]:
     """What a sweep's numbers depend on, each part in 64 characters: the model by every number it computes with, the prompts, the metrics
     (functions by what they compute), and which cells are given what.
 

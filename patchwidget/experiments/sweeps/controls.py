@@ -11,7 +11,7 @@ import numpy as np
 
 from patchwidget.engine.edits import Cell, Edit
 from patchwidget.runs.checks import Check, full_patch_check, identity_check, worst_checks
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import PairRuns
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +39,13 @@ class Verdict:
         return all(check.ok for check in self.checks)
 
 
-def proven_pair(runs: Runs, pairs: Sequence[int] | None = None) -> int:
+def proven_pair(runs: PairRuns, pairs: Sequence[int] | None = None) -> int:
     """The pair (of these) that is put to proof: the first one whose positions all correspond, so that everything can be changed."""
     chosen = range(len(runs.pairs)) if pairs is None else pairs
     return next((i for i in chosen if not runs.pairs[i].shifted), chosen[0])
 
 
-def proofs_of(runs: Runs, pairs: Sequence[int], cells: Sequence[Cell]) -> list[Proof]:
+def proofs_of(runs: PairRuns, pairs: Sequence[int], cells: Sequence[Cell]) -> list[Proof]:
     """For each pair nothing changed at the first block and, where all its positions correspond, everything changed there; for one of the pairs
     nothing is changed at a site of these cells either. Of a network without blocks the last is all."""
     proven = proven_pair(runs, pairs)
@@ -62,7 +62,7 @@ def proofs_of(runs: Runs, pairs: Sequence[int], cells: Sequence[Cell]) -> list[P
     return proofs
 
 
-def _own_edits(runs: Runs, pair: int, cells: Sequence[Cell]) -> tuple[Edit, ...]:
+def _own_edits(runs: PairRuns, pair: int, cells: Sequence[Cell]) -> tuple[Edit, ...]:
     """What the base run itself has where a cell of the lowest layer among these changes it."""
     measured = [cell for cell in cells if cell.edits and cell.base == pair]
     edits = min(measured, key=lambda cell: min(edit.layer for edit in cell.edits)).edits if measured else ()
@@ -70,7 +70,7 @@ def _own_edits(runs: Runs, pair: int, cells: Sequence[Cell]) -> tuple[Edit, ...]
     return tuple(_own(runs, pair, edit, positions) for edit in edits)
 
 
-def judge(runs: Runs, proofs: Sequence[Proof], found: Sequence[np.ndarray]) -> Verdict:
+def judge(runs: PairRuns, proofs: Sequence[Proof], found: Sequence[np.ndarray]) -> Verdict:
     """Hold what proof cells gave, each [metrics], against the runs that they have to equal."""
     expected = [[runs.value_of(proof.run, proof.cell.base, metric) for metric in range(len(runs.metrics))] for proof in proofs]
     checks = [
@@ -81,7 +81,7 @@ def judge(runs: Runs, proofs: Sequence[Proof], found: Sequence[np.ndarray]) -> V
     return Verdict(worst_checks([checks]), off)
 
 
-def _own(runs: Runs, pair: int, edit: Edit, positions: tuple[int, ...]) -> Edit:
+def _own(runs: PairRuns, pair: int, edit: Edit, positions: tuple[int, ...]) -> Edit:
     """What the base run itself has where an edit goes, at all these positions."""
     site = edit.site.removesuffix("_per_head")
     value = runs.recording(runs.base, site, pair).at(site, edit.layer)[list(positions)]

@@ -11,7 +11,7 @@ import xarray as xr
 from patchwidget.experiments.results.data import ESTIMATE, EXACT, NOT_MEASURABLE
 from patchwidget.experiments.results.result import PatchResult
 from patchwidget.runs.checks import Check
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import PairRuns
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,13 +32,13 @@ class Layout:
         return tuple(len(labels) for labels in self.axes.values())
 
     @classmethod
-    def of(cls, runs: Runs, site: str, axes: dict[str, list], info: dict) -> "Layout":
+    def of(cls, runs: PairRuns, site: str, axes: dict[str, list], info: dict) -> "Layout":
         """With the axis `pair` where the experiment has several."""
         pairs = {"pair": list(range(len(runs.pairs)))} if runs.several else {}
         return cls(site, pairs | axes, info)
 
     def result(
-        self, runs: Runs, values: np.ndarray, state: np.ndarray, checks: list[Check], noise: Sequence[float], told: dict[str, Any]
+        self, runs: PairRuns, values: np.ndarray, state: np.ndarray, checks: list[Check], noise: Sequence[float], told: dict[str, Any]
     ) -> PatchResult:
         """Values [places, metrics] and states [places] in C order, and the noise of each metric: one result with the others in it.
 
@@ -50,7 +50,7 @@ class Layout:
         return results[0]
 
     def _one(
-        self, runs: Runs, metric: int, values: np.ndarray, state: np.ndarray, checks: list[Check], noise: float, told: dict[str, Any]
+        self, runs: PairRuns, metric: int, values: np.ndarray, state: np.ndarray, checks: list[Check], noise: float, told: dict[str, Any]
     ) -> PatchResult:
         name = list(runs.metrics)[metric]
         lost = np.isnan(values) & np.isin(state, (EXACT, ESTIMATE))
@@ -74,7 +74,7 @@ class Layout:
         return PatchResult(array, clean, corrupted, state.reshape(self.shape), checks, noise, info)
 
 
-def _meta(runs: Runs) -> list[dict] | None:
+def _meta(runs: PairRuns) -> list[dict] | None:
     """What else is known of each pair, where anything is."""
     found = [dict(pair.meta or {}) for pair in runs.prompts]
     return found if runs.several and any(found) else None
@@ -89,7 +89,7 @@ def _why_lost(states: np.ndarray, metric: str, dtype: torch.dtype) -> str | None
     return f"{len(states)} cells have no value: there {metric} is not a number, or an activation grew too large for {dtype}."
 
 
-def _baseline(runs: Runs, run: str, metric: int) -> float | xr.DataArray:
+def _baseline(runs: PairRuns, run: str, metric: int) -> float | xr.DataArray:
     if not runs.several:
         return runs.value_of(run, 0, metric)
     return xr.DataArray([runs.value_of(run, i, metric) for i in range(len(runs.pairs))], dims="pair")

@@ -16,7 +16,7 @@ from patchwidget.errors import PatchError, PromptError, SiteError
 from patchwidget.given import Array, token_ids
 from patchwidget.prompts.pair import Text, plain_prompts, tokenize_prompt
 from patchwidget.public import public
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import PairRuns
 
 # (site, layer) -> what to put there, [T, ...] by position of the base prompt
 Values = Callable[[str, int], Tensor]
@@ -92,7 +92,7 @@ def as_source(source: Source | None) -> Any:
     return torch.from_numpy(array.copy()) if array.ndim else array.item()
 
 
-def values_of(runs: Runs, pair: int, source: Source) -> tuple[Values, int]:
+def values_of(runs: PairRuns, pair: int, source: Source) -> tuple[Values, int]:
     """What a source puts where, and the first position at which it can differ from the base run.
 
     Args:
@@ -118,7 +118,7 @@ def values_of(runs: Runs, pair: int, source: Source) -> tuple[Values, int]:
     raise PatchError(f"source={reprlib.repr(source)} is not known.", f"Use {known}.")
 
 
-def _run_values(runs: Runs, pair: int, run: str) -> tuple[Values, int]:
+def _run_values(runs: PairRuns, pair: int, run: str) -> tuple[Values, int]:
     """The activations of the pair's "clean" or "corrupted" run, by position of the base run."""
     if run == runs.base:
         return as_recorded(runs, pair, run), runs.length(pair)
@@ -127,12 +127,12 @@ def _run_values(runs: Runs, pair: int, run: str) -> tuple[Values, int]:
     return as_recorded(runs, pair, run), runs.unchanged_before(pair)
 
 
-def as_recorded(runs: Runs, pair: int, run: str) -> Values:
+def as_recorded(runs: PairRuns, pair: int, run: str) -> Values:
     """A run's activations by its own positions, wherever these correspond to."""
     return lambda site, layer: runs.recording(run, _raw(site), pair).at(_raw(site), layer)
 
 
-def patchable(runs: Runs, pair: int, source: Source) -> Collection[int]:
+def patchable(runs: PairRuns, pair: int, source: Source) -> Collection[int]:
     """The positions of the run that is patched for which the source has something: where the two prompts correspond."""
     other = isinstance(source, Placebo) or (isinstance(source, str) and source == runs.source)
     return runs.source_positions(pair) if other else range(runs.length(pair))
@@ -150,11 +150,11 @@ def _raw(site: str) -> str:
     return site.removesuffix("_per_head")
 
 
-def _own(runs: Runs, pair: int, site: str, layer: int) -> Tensor:
+def _own(runs: PairRuns, pair: int, site: str, layer: int) -> Tensor:
     return runs.recording(runs.base, _raw(site), pair).at(_raw(site), layer)
 
 
-def _aligned(runs: Runs, pair: int, site: str, layer: int) -> Tensor:
+def _aligned(runs: PairRuns, pair: int, site: str, layer: int) -> Tensor:
     """The source run's activations, each at the position that it corresponds to; the base run's own where there is none."""
     found, own = runs.recording(runs.source, _raw(site), pair).at(_raw(site), layer), _own(runs, pair, site, layer)
     positions = runs.source_positions(pair)
@@ -173,7 +173,7 @@ def _noisy(own: Tensor, noise: Noise, layer: int) -> Tensor:
     return own + noise.scale * own.float().std().to(own) * sample
 
 
-def _placebo(runs: Runs, pair: int, site: str, layer: int, placebo: Placebo) -> Tensor:
+def _placebo(runs: PairRuns, pair: int, site: str, layer: int, placebo: Placebo) -> Tensor:
     if site == "pattern":
         raise SiteError("A row of attention moved in a random direction is no attention.", "Take the placebo of z, q, k or v instead.")
     own, other = _own(runs, pair, site, layer).float(), values_of(runs, pair, runs.source)[0](site, layer)
@@ -195,13 +195,13 @@ def _fitted(value: Tensor, own: Tensor, site: str) -> Tensor:
         raise SiteError(message, "Give one value for all positions, or one per position.") from error
 
 
-def _resampled(runs: Runs, pair: int, source: Resample) -> Values:
+def _resampled(runs: PairRuns, pair: int, source: Resample) -> Values:
     found = _Reference(runs, [source.prompt])
     _check_length(found.lengths, runs.length(pair), "The prompt to resample from")
     return lambda site, layer: found.at(_raw(site), layer)[0]
 
 
-def _mean(runs: Runs, pair: int, source: Mean) -> Values:
+def _mean(runs: PairRuns, pair: int, source: Mean) -> Values:
     if not source.prompts:
         raise PromptError("The mean is over no prompts.", "Give pw.Mean at least one prompt.")
     found = _Reference(runs, source.prompts)
@@ -224,7 +224,7 @@ def _check_length(lengths: list[int], wanted: int, what: str) -> None:
 class _Reference:
     """Other prompts' runs, recorded when first asked for a site."""
 
-    def __init__(self, runs: Runs, prompts: Any) -> None:
+    def __init__(self, runs: PairRuns, prompts: Any) -> None:
         self._model = runs.model
         self._tokens = [tokenize_prompt(runs.model, prompt, "reference") for prompt in prompts]
         self._recordings: dict[str, list[Recording]] = {}

@@ -12,7 +12,7 @@ from patchwidget.errors import PatchError
 from patchwidget.experiments.results.data import ESTIMATE, EXACT, NOT_MEASURABLE, PENDING
 from patchwidget.experiments.results.result import PatchResult
 from patchwidget.runs.checks import Check, describe_failed, reached_check, warn_of_failed, worst_checks
-from patchwidget.runs.pair_runs import Runs
+from patchwidget.runs.pair_runs import PairRuns
 
 from .checkpoint import Checkpoint
 from .controls import Verdict, judge, proofs_of
@@ -57,11 +57,13 @@ class Sweep:
     Attributes:
         dims, coords, shape: the axes.
         total, done: how many cells there are, and how many are known exactly or to be not measurable.
+        most_rows: no more rows than this travel together, even where there is memory for more: batches then come more often. None for as many
+            as are of use.
     """
 
     def __init__(
         self,
-        runs: Runs,
+        runs: PairRuns,
         layout: Layout,
         make_cells: Callable[[Sequence[int]], Iterable[Cell | None]],
         executor: str,
@@ -78,6 +80,7 @@ class Sweep:
         self.runs, self.layout, self.executor = runs, layout, executor
         self.dims, self.coords, self.shape = tuple(layout.axes), layout.axes, layout.shape
         self.total = int(np.prod(layout.shape))
+        self.most_rows: int | None = None
         self._make_cells, self._estimate = make_cells, estimate
         self._free = executor == "auto"  # in the choice
         self._values = np.full((self.total, len(runs.metrics)), np.nan, np.float32)
@@ -175,7 +178,7 @@ class Sweep:
             turns = self._largest_first(part)
         inside = all(edit.layer >= 0 for cell in part.cells for edit in cell.edits)  # of some block
         self.executor = self.runs.choose_executor(asked if inside else "hooked", part.pairs)
-        executor = self.runs.make_executor(self.executor, part.pairs)
+        executor = self.runs.make_executor(self.executor, part.pairs, most_rows=self.most_rows)
         proofs = proofs_of(self.runs, part.pairs, part.cells)
         cells = [replace(cell, base=cell.base - part.pairs[0]) for cell in [*(proof.cell for proof in proofs), *part.cells]]
         turns = [[*range(len(proofs)), *(turns[0] + len(proofs))], *(turn + len(proofs) for turn in turns[1:])]

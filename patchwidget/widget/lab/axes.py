@@ -30,7 +30,7 @@ def place_axis(experiment: Any) -> str:
 
 def token_labels(experiment: Any) -> tuple[str, ...]:
     """The tokens that positions are labelled with; where several prompts have different ones there, the position's number in brackets."""
-    pairs = experiment.pairs if experiment.several else [experiment.pair]
+    pairs = experiment.pairs if experiment.runs.several else [experiment.pair]
     tokens = [_tokens_of(experiment, pair) for pair in pairs]
     return tuple(some[0] if len(set(some)) == 1 else DIFFERING.format(i) for i, some in enumerate(zip(*tokens, strict=False)))
 
@@ -82,9 +82,9 @@ def site_name(site: str) -> str:
 
 def _lengths(experiment: Any) -> set[int]:
     """Of the prompts that are patched."""
-    if not experiment.several:
+    if not experiment.runs.several:
         return {len(_tokens_of(experiment, experiment.pair))}
-    return {experiment.length(i) for i in range(len(experiment.pairs))}
+    return {experiment.runs.length(i) for i in range(len(experiment.pairs))}
 
 
 def _tokens_of(experiment: Any, pair: Any) -> Sequence[str]:

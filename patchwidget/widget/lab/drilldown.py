@@ -30,14 +30,14 @@ class Steps:
     def __init__(self, experiment: Any) -> None:
         self._reasons = {site: why_not(experiment, site) for site in ("z", "q", "pattern", "mlp_post")}
         self.several, self.place = False, "pos"
-        whole = experiment.why_not_packed()
+        whole = experiment.runs.why_not_packed()
         self._no_paths = f"{experiment.model.name} can't be split into paths: {whole}." if whole else self._reasons["z"]
 
     def at(self, experiment: Any) -> "Steps":
         """The steps of one experiment on the model: over several pairs some can't be asked."""
         steps = copy(self)
-        steps.several, steps.place = experiment.several, "pos"
-        if experiment.several:
+        steps.several, steps.place = experiment.runs.several, "pos"
+        if experiment.runs.several:
             with suppress(PatchError):  # by heads, all tokens together, there are steps all the same
                 steps.place = place_axis(experiment)
         return steps

@@ -62,12 +62,14 @@ class Bench:
         first: the pair to begin with, or EVERY.
         left_out: a sentence about pairs that do not fit the model, or "".
         metrics: name -> metric, those that were given first.
+        most_rows: how many rows a sweep of the lab may take at once (see `Sweep`); None for as many as are of use.
     """
 
     def __init__(self, model: Any, prompts: Sequence[Any], metrics: dict[str, Any], make: Callable[[Any, Any, str], Any]) -> None:
         """`make(pair, metric, direction)` gives an experiment."""
         self.model, self.prompts, self.metrics = model, list(prompts), dict(metrics)
         self.together, self.first, self.left_out = len(self.prompts), 0, ""
+        self.most_rows = ROWS_AT_ONCE if model.device.type == "cpu" else None
         self._make = make
         self._given: dict[tuple[int, str, str], Any] = {}
         self._made: OrderedDict[tuple[int, str, str], Any] = OrderedDict()
@@ -85,7 +87,7 @@ class Bench:
         bench.first, bench.left_out = EVERY if isinstance(pairs, PromptSet) else 0, left_out
         first = next(iter(named))
         begun_with = several if bench.first == EVERY or not several else several[0]
-        bench._given[bench.first, first, direction] = in_small_batches(Experiment(model, begun_with, named[first], direction))
+        bench._given[bench.first, first, direction] = Experiment(model, begun_with, named[first], direction)
         return bench, first, direction
 
     @classmethod
@@ -94,9 +96,9 @@ class Bench:
         model = experiment.model
         metrics = {**experiment.metrics, **{name: name for name in METRICS}}
         bench = cls(model, experiment.prompts, metrics, partial(type(experiment), model))
-        bench.first = EVERY if experiment.several else 0
-        bench._given[bench.first, experiment.metric_name, experiment.direction] = in_small_batches(experiment)
-        return bench, experiment.metric_name, experiment.direction
+        bench.first = EVERY if experiment.runs.several else 0
+        bench._given[bench.first, experiment.runs.metric_name, experiment.direction] = experiment
+        return bench, experiment.runs.metric_name, experiment.direction
 
     def experiment(self, setting: Setting) -> Any:
         """The experiment of a setting.
@@ -113,8 +115,7 @@ class Bench:
             raise MetricError(f"There is no metric {setting.metric!r}.", f"Use one of {', '.join(self.metrics)}; or a function.")
         if key not in self._made:
             chosen = self.prompts[: self.together] if setting.pair == EVERY else self.prompts[setting.pair]
-            made = self._make(chosen, self.metrics[setting.metric], setting.direction)
-            self._made[key] = in_small_batches(made)
+            self._made[key] = self._make(chosen, self.metrics[setting.metric], setting.direction)
         self._made.move_to_end(key)
         while len(self._made) > EXPERIMENTS_KEPT:
             self._made.popitem(last=False)
@@ -135,7 +136,7 @@ class Bench:
         """The model has changed, as the experiment `changed` knows by now: the others forget what they have recorded."""
         for experiment in [*self._given.values(), *self._made.values()]:
             if experiment is not changed:
-                experiment.forget()
+                experiment.runs.forget()
 
     @cached_property
     def why_not_together(self) -> str | None:
@@ -160,13 +161,6 @@ class Bench:
         named = name_metrics(metric)
         self.metrics.update(named)
         return next(iter(named))
-
-
-def in_small_batches(experiment: Any) -> Any:
-    """The experiment, which from now on lets others in between often."""
-    if experiment.model.device.type == "cpu":
-        experiment.most_rows = experiment.most_rows or ROWS_AT_ONCE
-    return experiment
 
 
 def refusal(attempt: Callable[[], Any]) -> str | None:

@@ -39,11 +39,11 @@ _ESTIMATES = "Marked cells are estimates from one backward pass, until the exact
 def explain_grid(site: str, where: str, experiment: Any) -> str:
     """Of a grid whose cells are patches of a site; `where` says at which place each one is."""
     what = _WHAT.get(site, "the output of one module")
-    ends = explain_mean(experiment) if experiment.several else _ESTIMATES
+    ends = explain_mean(experiment) if experiment.runs.several else _ESTIMATES
     source, base = ("clean", "corrupted") if experiment.direction == "denoise" else ("corrupted", "clean")
     return (
         f"Each cell is a run of the {base} prompt in which {what}, {where}, is replaced by what it is in the {source} run. "
-        f"Recovery says where the {metric_label(experiment.metric_name)} ends up between the two: {_READ[experiment.direction]} {ends}"
+        f"Recovery says where the {metric_label(experiment.runs.metric_name)} ends up between the two: {_READ[experiment.direction]} {ends}"
     )
 
 
@@ -55,7 +55,7 @@ def over_pairs(n: int) -> str:
 def explain_mean(experiment: Any) -> str:
     """Of a grid over several pairs: what is added up, what an outline says."""
     return (
-        f"The grid is the {over_pairs(len(experiment.pairs))}: where the mean {metric_label(experiment.metric_name)} of the patched runs lies "
+        f"The grid is the {over_pairs(len(experiment.pairs))}: where the mean {metric_label(experiment.runs.metric_name)} of the patched runs lies "
         "between the means of both runs. Until all pairs are in, it is the mean of those done, and marked as an estimate. What is outlined moves "
         "the metric beyond chance: in a paired permutation test that flips the sign of each pair's change, with about 5 % of the outlined cells "
         "expected to be there by chance all the same (Benjamini-Hochberg)."

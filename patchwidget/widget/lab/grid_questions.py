@@ -49,7 +49,7 @@ def swept_grid(
 ) -> GridView:
     """A grid that one sweep fills: `where` says which, `rows` and `cols` which of its axes are shown; all others have one place."""
     experiment, _, setting, view = asked
-    pairs = len(experiment.pairs) if experiment.several else None
+    pairs = len(experiment.pairs) if experiment.runs.several else None
     sweep, tokens = experiment.start(site, **where), token_labels(experiment)
     sizes = {dim: size for dim, size in zip(sweep.dims, sweep.shape, strict=True) if dim != "pair"}
     index = dict(zip(sizes, np.indices(tuple(sizes.values())), strict=True))
@@ -75,7 +75,7 @@ def best_first(experiment: Any, site: str, cells: int, **where: Any) -> Callable
     """Starts the sweep that estimates first, where so many cells of one pair are worth it; called with `plain=True` the one that does not."""
 
     def start(*, plain: bool = False) -> Any:
-        order = {} if plain or experiment.several or cells < WORTH_AN_ESTIMATE else {"order": "attribution"}
+        order = {} if plain or experiment.runs.several or cells < WORTH_AN_ESTIMATE else {"order": "attribution"}
         return experiment.start(site, **order, **where)
 
     return start

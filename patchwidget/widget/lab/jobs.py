@@ -51,11 +51,11 @@ def _measure(session: Session, view: GridView) -> Batches:
 def _noticing_change(session: Session, setting: Setting, view: View | None = None) -> Iterator[None]:
     """What was measured before is doubted if it turns out in here that the model has changed since; what `view` gets is of the model as it is."""
     experiment = session.bench.experiment(setting)
-    before = experiment.renewed
+    before = experiment.runs.renewed
     try:
         yield
     finally:
-        if experiment.renewed != before:
+        if experiment.runs.renewed != before:
             session.bench.forget(experiment)
             session.doubt(view)
             session.know_baselines(setting, experiment.baselines)
@@ -66,14 +66,14 @@ def _measure_runs(session: Session, view: GridView, experiment: Any) -> Batches:
     for pair in range(len(experiment.pairs)):
         session.know_recorded(view, pair)
         for run in ("clean", "corrupted"):
-            experiment.value_of(run, pair)
+            experiment.runs.value_of(run, pair)
         yield
     session.know_recorded(view, len(experiment.pairs))
 
 
 def _sweep(session: Session, view: GridView, work: Work, pace: "Pace") -> Batches:
     resumed, known = time.perf_counter(), view.done
-    for sweep in _batches(work):
+    for sweep in _batches(work, session.bench.most_rows):
         seconds = time.perf_counter() - resumed
         session.advance(view, sweep.result, work.places, pace.seconds_left(view.total - view.done))
         pace.count(view.done - known, seconds)
@@ -83,9 +83,11 @@ def _sweep(session: Session, view: GridView, work: Work, pace: "Pace") -> Batche
     session.take_final(view, final.result, work.places)
 
 
-def _batches(work: Work) -> Iterator[Any]:
-    """The sweep, after each of its batches. Where it can't be estimated first (a metric without a gradient), it is exact from the start."""
+def _batches(work: Work, most_rows: int | None) -> Iterator[Any]:
+    """The sweep, after each of its batches of so many rows at most. Where it can't be estimated first (a metric without a gradient), it is exact
+    from the start."""
     sweep = work.start()
+    sweep.most_rows = most_rows
     try:
         batches = iter(sweep)
         try:
@@ -93,6 +95,7 @@ def _batches(work: Work) -> Iterator[Any]:
         except PatchError:
             sweep.close()
             sweep = work.start(plain=True)
+            sweep.most_rows = most_rows
             batches = iter(sweep)
         yield sweep
         for _ in batches:

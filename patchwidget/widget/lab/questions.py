@@ -39,7 +39,7 @@ def make_view(experiment: Any, steps: Steps, setting: Setting, view: str, method
     for name, place in params.items():
         if isinstance(place, int):
             check_place(experiment, name, place)
-    if experiment.several and method in ONE_PAIR:
+    if experiment.runs.several and method in ONE_PAIR:
         raise PatchError(f"There is no mean of {ONE_PAIR[method]} over several pairs.", ONE_PAIR_ONLY)
     return _MAKERS[method](asked, **params)
 

@@ -124,7 +124,7 @@ class Selection:
 def _mean(experiment: Any, patches: Patch | list[Patch]) -> Any:
     """The result of patches; of several pairs the mean."""
     result = experiment.patch(patches)
-    return result.mean() if experiment.several else result
+    return result.mean() if experiment.runs.several else result
 
 
 def _known(cell: Message, grids: list[GridView]) -> Measured | None:

@@ -177,7 +177,7 @@ class Session(Findings):
         if not isinstance(every, GridView) or every.result is None or every.axes != view.axes:
             return
         experiment = self.bench.experiment(setting)
-        mine = pair_of(every.result, setting.pair, view.code, getattr(experiment.pair, f"{experiment.base}_tokens"))
+        mine = pair_of(every.result, setting.pair, view.code, getattr(experiment.pair, f"{experiment.runs.base}_tokens"))
         if np.isin(mine.state, FINAL).all():
             view.absorb(mine, view.work[0].places)
             view.result = mine

@@ -22,6 +22,6 @@ def steer_step(experiment: Any, site: str) -> list[Message]:
         "params": {"site": site},
         "takes": {"layer": "layer", "pos": "pos"},
         "only": None,
-        "reason": ONE_PAIR_ONLY if experiment.several else reason,
+        "reason": ONE_PAIR_ONLY if experiment.runs.several else reason,
     }
     return [step]

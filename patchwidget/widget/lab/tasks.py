@@ -21,6 +21,8 @@ class Work:
 class Once:
     """What is computed in one go, looked at as if it were a sweep."""
 
+    most_rows: int | None = None  # no batch of it is waited for
+
     def __init__(self, compute: Callable[[], Any]) -> None:
         self._compute = compute
         self.result: Any = None

@@ -15,7 +15,7 @@ def disagreement(experiment: pw.Experiment, site: str, **options) -> float:
     assert packed.ok, packed.checks
     assert hooked.ok, hooked.checks
     gap = abs(experiment.baselines.clean - experiment.baselines.corrupted)
-    change = np.abs(hooked.values.to_numpy() - experiment.value_of(experiment.base)).max()
+    change = np.abs(hooked.values.to_numpy() - experiment.runs.value_of(experiment.runs.base)).max()
     assert change > 1e-3 * gap  # the patches do something
     return float(np.abs(packed.values.to_numpy() - hooked.values.to_numpy()).max() / gap)
 
@@ -115,9 +115,9 @@ def test_a_pair_that_differs_in_its_first_token():
 def test_a_long_sweep_is_cut_into_walks_with_the_same_values():
     experiment = tiny_experiment("gpt2")
     whole = experiment.sweep("z").values.to_numpy()
-    executor = experiment.make_executor("packed")
+    executor = experiment.runs.make_executor("packed")
     executor.max_rows = 7
-    experiment.make_executor = lambda name, pairs: executor
+    experiment.runs.make_executor = lambda name, pairs, **rows: executor
     sweep = experiment.start("z")
     assert sum(1 for _ in sweep) > 20
     np.testing.assert_allclose(sweep.result.values, whole, atol=1e-5)

@@ -100,7 +100,7 @@ def forward(experiment, tokens, layer, where, edit=None):
         for handle in (keep, own):
             if handle is not None:
                 stack.callback(handle.remove)
-        position = -1 if experiment.answer_pos is None else experiment.answer_pos
+        position = -1 if experiment.runs.answer_pos is None else experiment.runs.answer_pos
         logits = experiment.model.hf(torch.tensor([tokens])).logits[0, position]
     pair = experiment.pair
     return float(logits[pair.answers[0]] - logits[pair.distractors[0]]), seen["x"][0]
@@ -121,7 +121,7 @@ def cells(draw: st.DrawFn, family: str) -> tuple:
 def test_a_cell_is_a_forward_by_hand(family, data):
     site, layer, positions, part, source, operator, direction = data.draw(cells(family))
     experiment, where = experiment_on(family, direction), {**EVERYWHERE, **MODULES[family][1]}[site]
-    base, other = (getattr(experiment.pair, run) for run in (experiment.base, experiment.source))
+    base, other = (getattr(experiment.pair, run) for run in (experiment.runs.base, experiment.runs.source))
     value = forward(experiment, other, layer, where)[1]
     value = torch.zeros_like(value) if source == "zero" else value
     width = D_HEAD if site in HEADS else 1

@@ -134,8 +134,8 @@ def put(architecture: str, run: str, place: Place, source: str) -> tuple[Tensor,
 def test_joint_patches_are_a_forward_by_hand(architecture, data):
     direction, answer_pos = data.draw(st.sampled_from(["denoise", "noise"])), data.draw(st.sampled_from([None, None, 8]))
     experiment = experiment_on(architecture, direction, answer_pos)
-    patches, writes = zip(*(both(architecture, experiment.base, one) for one in data.draw(joint(architecture))), strict=True)
-    tokens = {"clean": CLEAN, "corrupted": CORRUPTED}[experiment.base]
+    patches, writes = zip(*(both(architecture, experiment.runs.base, one) for one in data.draw(joint(architecture))), strict=True)
+    tokens = {"clean": CLEAN, "corrupted": CORRUPTED}[experiment.runs.base]
     logits = judge_of(architecture).logits(tokens, writes)[-1 if answer_pos is None else answer_pos]
     expected = float(logits[experiment.pair.answers[0]] - logits[experiment.pair.distractors[0]])
     for executor in ("packed", "hooked"):

@@ -59,7 +59,7 @@ def test_rows_from_other_positions_and_single_entries(executor):
     experiment = pw.Experiment(model, telling_pair(model))
     with pytest.warns(UserWarning, match=SAID):  # the row of position 9 at position 5
         moved = experiment.patch(pw.Patch("pattern", 1, pos=5, source_pos=9), executor=executor)
-    row = experiment.recording("clean", "pattern").at("pattern", 1)[9] * in_sight(4)[5]
+    row = experiment.runs.recording("clean", "pattern").at("pattern", 1)[9] * in_sight(4)[5]
     by_hand = experiment.patch(pw.Patch("pattern", 1, pos=5, source=row.expand(LENGTH, -1, -1)), executor=executor)
     assert float(moved.values) == pytest.approx(float(by_hand.values), abs=1e-4)
     with pytest.warns(UserWarning, match=SAID):  # outside of the window

@@ -29,7 +29,7 @@ def some_cells(experiment: pw.Experiment, site: str, **options) -> list[Cell]:
 def own(experiment: pw.Experiment, edit: Edit) -> torch.Tensor:
     """What the base run has where an edit goes."""
     raw = edit.site.removesuffix("_per_head")
-    found = experiment.recording(experiment.base, raw).at(raw, edit.layer)[list(edit.positions)]
+    found = experiment.runs.recording(experiment.runs.base, raw).at(raw, edit.layer)[list(edit.positions)]
     if edit.index is None:
         return found
     found = found[:, edit.index * found.shape[1] // experiment.model.n_heads if raw != edit.site else edit.index]
@@ -44,7 +44,7 @@ def slopes(experiment: pw.Experiment, cells: list[Cell], held: tuple[Edit, ...] 
         return replace(cell, edits=(*held, *begun))
 
     values = np.zeros(2 * len(cells))
-    executor = experiment.make_executor("hooked")
+    executor = experiment.runs.make_executor("hooked")
     for batch in executor.run([part(cell, share) for share in (epsilon, -epsilon) for cell in cells]):
         values[batch.cells] = batch.values[:, 0]
     forth, back = values.reshape(2, -1)
@@ -52,7 +52,7 @@ def slopes(experiment: pw.Experiment, cells: list[Cell], held: tuple[Edit, ...] 
 
 
 def estimated(experiment: pw.Experiment, cells: list[Cell], **method) -> np.ndarray:
-    return estimate_cells(experiment, cells, Method(**method))[:, 0] - experiment.value_of(experiment.base)
+    return estimate_cells(experiment.runs, cells, Method(**method))[:, 0] - experiment.runs.value_of(experiment.runs.base)
 
 
 def precise(experiment: pw.Experiment) -> pw.Experiment:
@@ -80,7 +80,7 @@ def test_attribution_is_the_slope_at_the_base_run(architecture):
 @pytest.mark.parametrize("direction", ["denoise", "noise"])
 def test_the_base_run_is_the_corrupted_one_when_denoising_and_the_clean_one_when_noising(direction):
     experiment = precise(tiny_experiment("qwen3", direction=direction))
-    assert experiment.base == ("corrupted" if direction == "denoise" else "clean")
+    assert experiment.runs.base == ("corrupted" if direction == "denoise" else "clean")
     cells = some_cells(experiment, "resid_pre")
     np.testing.assert_allclose(estimated(experiment, cells), slopes(experiment, cells), atol=3e-3)
 
@@ -107,7 +107,7 @@ def test_integrated_gradients_are_the_mean_slope_between_the_runs(architecture):
         if has(architecture, site)
         for cell in some_cells(experiment, site, layers=[1, 3])
     ]
-    base, source = (experiment.recording(run).resid[0] for run in ("corrupted", "clean"))
+    base, source = (experiment.runs.recording(run).resid[0] for run in ("corrupted", "clean"))
     steps = 3
     between = [base + (i + 0.5) / steps * (source - base) for i in range(steps)]
     expected = np.mean([slopes(experiment, cells, (Edit("resid_pre", 0, tuple(range(12)), start),)) for start in between], 0)
@@ -121,7 +121,7 @@ def test_grad_drop_is_the_mean_size_of_the_slopes_with_one_layer_held_each(archi
     n_layers, everywhere = experiment.model.n_layers, tuple(range(12))
 
     def held(layer: int) -> tuple[Edit, ...]:
-        return tuple(Edit(s, layer, everywhere, experiment.recording("corrupted", s).at(s, layer)) for s in ("attn_out", "mlp_out"))
+        return tuple(Edit(s, layer, everywhere, experiment.runs.recording("corrupted", s).at(s, layer)) for s in ("attn_out", "mlp_out"))
 
     for site in ("z", "v", "resid_pre", "resid_mid", "resid_post"):
         if not has(architecture, site):
@@ -162,8 +162,8 @@ def attention_by_hand(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("site", ["q", "k", "k_per_head"])
 def test_the_qk_fix_is_the_change_of_the_pattern_times_the_slope_along_it(site):
     experiment = precise(tiny_experiment("llama"))
-    query, key = (experiment.recording("corrupted", s).at(s, 2) for s in "qk")
-    before = experiment.recording("corrupted", "pattern").at("pattern", 2)
+    query, key = (experiment.runs.recording("corrupted", s).at(s, 2) for s in "qk")
+    before = experiment.runs.recording("corrupted", "pattern").at("pattern", 2)
     torch.testing.assert_close(attention_by_hand(query, key), before)
     cells, as_patterns = some_cells(experiment, site, layers=[2], positions=[[4], [7, 9]]), []
     for cell in cells:
@@ -183,7 +183,7 @@ def test_the_qk_fix_is_the_change_of_the_pattern_times_the_slope_along_it(site):
 @pytest.mark.parametrize("architecture", ["gpt2", "phi", "gemma2", "gpt_oss"])
 def test_block_by_block_is_the_gradient_of_the_whole_network(architecture):
     experiment = tiny_experiment(architecture, metric=["logit_diff", "kl"])
-    model, measure, base = experiment.model, experiment.measures[0], experiment.recording("corrupted")
+    model, measure, base = experiment.model, experiment.runs.measures[0], experiment.runs.recording("corrupted")
     sites = {site: [1, 3] for site in [*SITES, "attended"] if has(architecture, site)}
     found, seeds = gradients_of_network(model, base.tokens, measure, [(site, layer) for site, layers in sites.items() for layer in layers])
     whole = {gradients.place: gradients.gradient for gradients in found}

@@ -21,7 +21,7 @@ class Oracle:
         self.experiment, self.model = experiment, experiment.model
         self.layers = range(self.model.n_layers)
         self.d_head, self.group = self.model.d_head, self.model.n_heads // self.model.n_kv_heads
-        self.base_tokens, self.source_tokens = (getattr(experiment.pair, run) for run in (experiment.base, experiment.source))
+        self.base_tokens, self.source_tokens = (getattr(experiment.pair, run) for run in (experiment.runs.base, experiment.runs.source))
         self.base, self.source = (self.forward({}, tokens)[1] for tokens in (self.base_tokens, self.source_tokens))
 
     @torch.no_grad()

@@ -40,8 +40,8 @@ def test_the_default_senders_and_receiver_layer():
 def test_a_sender_that_does_not_come_before_leaves_the_base_run():
     experiment = tiny_experiment()
     values = experiment.paths(pw.Node("q", 2, 1), "z").values
-    np.testing.assert_allclose(values.sel(layer=[2, 3]), experiment.value_of("corrupted"), atol=1e-5)
-    assert (abs(values.sel(layer=[0, 1]) - experiment.value_of("corrupted")) > 1e-6).any()
+    np.testing.assert_allclose(values.sel(layer=[2, 3]), experiment.runs.value_of("corrupted"), atol=1e-5)
+    assert (abs(values.sel(layer=[0, 1]) - experiment.runs.value_of("corrupted")) > 1e-6).any()
 
 
 def test_the_result_names_its_rule_receiver_and_senders():
@@ -78,7 +78,7 @@ def test_the_senders_own_activation_changes_nothing(freeze):
     experiment = tiny_experiment("gemma2")
     for receiver in (LOGITS, pw.Node("q", 2, 1), pw.Node("mlp_in", 3)):
         result = experiment.paths(receiver, "z", freeze, source="corrupted")
-        np.testing.assert_allclose(result.values, experiment.value_of("corrupted"), atol=1e-4)
+        np.testing.assert_allclose(result.values, experiment.runs.value_of("corrupted"), atol=1e-4)
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "gemma2", "phi", "granite"])
@@ -135,7 +135,7 @@ def test_chains_through_all_inputs_and_outputs():
     )
     whole = float(experiment.path([first, pw.Node("z", 1, 3), last]).values)
     by_query = float(experiment.path([first, pw.Node("q", 1, 3), last]).values)
-    base = experiment.value_of("corrupted")
+    base = experiment.runs.value_of("corrupted")
     assert abs(whole - base) > 1e-6
     assert whole != by_query
     assert float(experiment.path([first, pw.Node("q", 1, 3, pos=[4]), last]).values) != by_query
@@ -184,8 +184,8 @@ def test_what_is_measured_decides_what_is_heard():
     model = tiny_model()
     experiment = pw.Experiment(model, PAIR, answer_pos=8)
     result = experiment.paths(pw.Node("v", 3, 1), positions="each")
-    assert float(abs(result.values.sel(pos=slice(9, None)) - experiment.value_of("corrupted")).max()) < 1e-5
-    assert float(abs(result.values.sel(pos=8) - experiment.value_of("corrupted")).max()) > 1e-5
+    assert float(abs(result.values.sel(pos=slice(9, None)) - experiment.runs.value_of("corrupted")).max()) < 1e-5
+    assert float(abs(result.values.sel(pos=8) - experiment.runs.value_of("corrupted")).max()) > 1e-5
 
 
 class TwoMLPs(LlamaDecoderLayer):
@@ -280,7 +280,7 @@ def test_chains_that_are_refused(nodes, match):
 def test_senders_share_passes():
     exp = tiny_experiment("llama")
     assert exp.baselines
-    assert exp.parity.ok
+    assert exp.runs.parity.ok
     passed, block = [], exp.model.anatomy.blocks[-1].module
     forward = block.forward
     block.forward = lambda *args, **kwargs: passed.append(1) or forward(*args, **kwargs)

@@ -73,7 +73,7 @@ class Literal:
     def __init__(self, model, pairs):
         experiments = [pw.Experiment(model, pair, direction="noise") for pair in pairs]
         self.oracles = [Oracle(experiment) for experiment in experiments]
-        self.clean, self.corrupted = (np.mean([e.value_of(run) for e in experiments]) for run in ("clean", "corrupted"))
+        self.clean, self.corrupted = (np.mean([e.runs.value_of(run) for e in experiments]) for run in ("clean", "corrupted"))
 
     def effect(self, head, receivers):
         """The share of the answer that is lost on the way from a head to these receivers [(site, layer, head)], of all pairs."""

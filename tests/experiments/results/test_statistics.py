@@ -195,10 +195,10 @@ def test_a_placebo_moves_as_far_and_elsewhere():
     from patchwidget.experiments.sweeps.sources import values_of
 
     for site in ("resid_pre", "z"):
-        own, other, moved = (values_of(experiment, 1, source)[0](site, 2) for source in ("corrupted", "clean", pw.Placebo(3)))
+        own, other, moved = (values_of(experiment.runs, 1, source)[0](site, 2) for source in ("corrupted", "clean", pw.Placebo(3)))
         torch.testing.assert_close((moved - own).norm(dim=-1), (other - own).norm(dim=-1), rtol=1e-4, atol=1e-5)
         assert float((moved - other).abs().max()) > 0.1
-        torch.testing.assert_close(moved, values_of(experiment, 1, pw.Placebo(3))[0](site, 2))
+        torch.testing.assert_close(moved, values_of(experiment.runs, 1, pw.Placebo(3))[0](site, 2))
     result, placebo = (experiment.sweep("resid_pre", source=source) for source in (None, pw.Placebo(3)))
     assert float(abs(placebo.recovery.sel(pos=slice(0, 3))).max()) == 0.0
     against = result.statistics(placebo=placebo)

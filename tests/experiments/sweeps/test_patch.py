@@ -68,8 +68,8 @@ def test_noise_is_the_same_for_the_same_seed_and_as_large_as_asked():
     assert float(abs(once - other).max()) > 1e-3
     from patchwidget.experiments.sweeps.sources import values_of
 
-    values, _ = values_of(experiment, 0, pw.Noise(2.0))
-    own = experiment.recording("corrupted").at("resid_pre", 1)
+    values, _ = values_of(experiment.runs, 0, pw.Noise(2.0))
+    own = experiment.runs.recording("corrupted").at("resid_pre", 1)
     assert float((values("resid_pre", 1) - own).std() / own.std()) == pytest.approx(2, rel=0.15)
 
 

@@ -262,7 +262,7 @@ def test_a_plain_list_begins_with_its_first_pair_and_offers_the_mean(open_set, s
     assert (page.main["pair"], page.lab_state["every"]["label"]) == (0, "mean of 3 pairs")
     view = page.over(page.request("set", pair=EVERY))["open"]
     assert_shows(view, pw.Experiment(small[0], list(pairs)[:3]).sweep("resid_pre").mean())
-    assert lab.experiment.several
+    assert lab.experiment.runs.several
 
 
 def test_pairs_that_do_not_go_together_say_why_in_the_menu(open_set, small, pairs):

@@ -6,6 +6,8 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import patchwidget as pw
+from patchwidget.engine.executors.packed import PackedExecutor
+from patchwidget.widget.lab.experiment_pool import ROWS_AT_ONCE
 from tests.widget.conftest import BareLab
 from tests.widget.page import Page
 
@@ -47,6 +49,23 @@ def test_grid_heads_and_attention_are_those_of_the_experiment(shown, model, pair
     np.testing.assert_allclose(page.view("attention")["corrupted"], row.corrupted, atol=1e-6)
     np.testing.assert_array_equal(lab.result.values.to_numpy(), page.main["values"].reshape(main.values.shape))
     assert lab.experiment.pair.length == 5
+
+
+def test_the_labs_small_batches_are_its_own(monkeypatch, model, pair, open_lab):
+    """Clicks are answered between batches, so a lab's are small; those of the user's own experiment stay as they are."""
+    experiment = pw.Experiment(model, pair)
+    _ = experiment.baselines
+    before, walked, walk = experiment.runs.make_executor("packed").max_rows, [], PackedExecutor._walk
+    monkeypatch.setattr(PackedExecutor, "_walk", lambda self, plans: walked.append(self.max_rows) or walk(self, plans))
+    lab = BareLab(experiment)
+    Page(lab).hello()
+    assert lab.wait(timeout=60.0)
+    lab.close()
+    assert set(walked) == {ROWS_AT_ONCE} != {before}
+    assert lab.experiment is experiment
+    walked.clear()
+    experiment.sweep("resid_pre", progress=False)
+    assert set(walked) == {before} == {experiment.runs.make_executor("packed").max_rows}
 
 
 def test_a_cancelled_sweep_leaves_no_hook(shown, model):
