@@ -22,13 +22,13 @@ def test_kept_gradients_take_a_bounded_amount_of_memory(monkeypatch):
     monkeypatch.setattr(gradient_cache, "BYTES_KEPT", 1)
     assert other.attribute("z").values.equals(expected)
     assert other.attribute("z").values.equals(expected)
-    assert not other.gradients._found
+    assert not other.runs.gradients._found
 
 
 def test_one_pass_back_is_for_all_sites_and_positions():
     exp = tiny_experiment("llama")
     assert exp.baselines
-    assert exp.parity.ok
+    assert exp.runs.parity.ok
     passed = []
 
     def count(*_: object) -> None:
