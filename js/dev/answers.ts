@@ -18,6 +18,16 @@ export const nothing = {
   hint: null,
 };
 
+/** A measured selection of so many cells. */
+export function jointOf(cells: number): Json {
+  const part = (effect: number) => ({ value: effect * 11 - 6.47, recovery: effect, effect });
+  const parts = Array.from({ length: cells }, (_, i) => part(0.31 / (i + 1)));
+  const sum = parts.reduce((total, { effect }) => total + effect, 0);
+  const joint = part(sum + 0.12);
+  const explain = `Together these ${cells} patches recover ${joint.effect.toFixed(2)} of the difference; alone they would add up to ${sum.toFixed(2)}.`;
+  return { status: "done", joint, parts, synergy: 0.12, explain };
+}
+
 export function grid(data: Data, method: string, params: Params, setting: Setting): Json {
   const { recovery, ...drawn } = draw(data, method, params, setting.site, setting.direction);
   const [clean, corrupted] = data.baselines;

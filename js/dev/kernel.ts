@@ -6,6 +6,7 @@ import {
   attentionRow,
   checks,
   grid,
+  jointOf,
   nothing,
   type Params,
   previewOf,
@@ -287,16 +288,11 @@ export class FakeKernel {
   }
 
   async #select(id: string, cells: Params[]): Promise<void> {
-    const part = (effect: number) => ({ value: effect * 11 - 6.47, recovery: effect, effect });
     this.#selection = { ...nothing, cells, status: cells.length ? "running" : "none" };
     this.#post({ type: "selection", id, selection: this.#selection });
     await pause(this.#behaviour.pace * 8);
     if (cells.length === 0) return;
-    const parts = cells.map((_, i) => part(0.31 / (i + 1)));
-    const sum = parts.reduce((total, { effect }) => total + effect, 0);
-    const joint = part(sum + 0.12);
-    const explain = `Together these ${cells.length} patches recover ${joint.effect.toFixed(2)} of the difference; alone they would add up to ${sum.toFixed(2)}.`;
-    this.#selection = { ...this.#selection, status: "done", joint, parts, synergy: 0.12, explain };
+    this.#selection = { ...this.#selection, ...jointOf(cells.length) };
     this.#post({ type: "selection", id, selection: this.#selection });
   }
 }

@@ -1,74 +1,16 @@
 """Labs of several pairs: the mean, what of it is significant, and each pair by itself."""
 
-from itertools import permutations
-
 import numpy as np
 import pytest
-import torch
 import xarray as xr
 
 import patchwidget as pw
-from patchwidget.experiments.results.result import PatchResult
 from patchwidget.experiments.sweeps.sweep import Sweep
 from patchwidget.widget.lab import jobs
 from patchwidget.widget.lab.experiment_pool import EVERY, Bench, Setting
-from patchwidget.widget.lab.pair_means import mean_so_far
 from patchwidget.widget.lab.session import Session
 from patchwidget.widget.lab.static_image import picture_of
 from tests.widget.conftest import BareLab
-from tests.widget.page import Page
-
-NAMES = [" John", " Mary", " Tom", " Ann"]
-
-
-def named(first, other, distractor, words="When{} and{} went to the store", **more):
-    return pw.PromptPair(words.format(first, other), words.format(distractor, other), answer=other, distractor=first, **more)
-
-
-def telling(model, prompts):
-    """Pairs of these prompts with the answers that the model tells apart best in the worst of them, so that what matters does so in all."""
-    with torch.no_grad():
-        logits = [[model.hf(model.inputs(model.encode(text))).logits[0, -1] for text in both] for both in prompts]
-    gaps = torch.stack([clean - corrupted for clean, corrupted in logits])
-    answer, distractor = int(gaps.amin(0).argmax()), int(gaps.amax(0).argmin())
-    return pw.PromptSet([pw.PromptPair(*both, answer, distractor) for both in prompts])
-
-
-@pytest.fixture(scope="module")
-def pairs(small):
-    words = "When{} and{} went to the{}"
-    rest = [(other, place) for other in (" Mary", " Ann", " old") for place in (" store", " man", " drink", " old")]
-    return telling(small[0], [tuple(words.format(name, *more) for name in (" John", " Tom")) for more in rest])
-
-
-@pytest.fixture(scope="module")
-def unequal():
-    """Prompts of 8 and of 9 tokens that have roles in common."""
-    words = ["When{} and{} went to the store", "When{} and old{} went to the store"]
-    names = list(permutations(NAMES, 3))[:8]
-    found = []
-    for i, (first, other, third) in enumerate(names):
-        roles = {"first": ((first, 0), (third, 0)), "end": -1}
-        found.append(named(first, other, third, words[i % 2], roles=roles))
-    return found
-
-
-@pytest.fixture
-def open_set(open_lab):
-    """Makes labs on real models, each with its page; measured, unless told otherwise."""
-    labs = []
-
-    def make(*given, wait=True, **options):
-        labs.append(BareLab(*given, **options))
-        page = Page(labs[-1])
-        page.hello()
-        if wait:
-            assert labs[-1].wait(timeout=60.0)
-        return labs[-1], page
-
-    yield make
-    for lab in labs:
-        lab.close()
 
 
 @pytest.fixture
@@ -122,63 +64,6 @@ def test_the_menu_has_the_mean_and_the_page_is_told_whose_prompts_it_sees(open_s
     assert len(page.lab_state["pairs"]) == 12
     told = page.messages[-1]["pair"] if "pair" in page.messages[-1] else next(m for m in reversed(page.messages) if "lab" in m)["pair"]
     assert told["note"] == "The first of 12 pairs is shown; the grids are the mean of all."
-
-
-def partial(known):
-    """Three cells of four pairs, of which the first `known` are in; the second pair lacks the last cell."""
-    values = np.arange(12, dtype=np.float32).reshape(4, 3) ** 1.5
-    values[1, 2] = np.nan
-    state = np.ones((4, 3), np.uint8)
-    state[1, 2] = 3
-    values[known:], state[known:] = np.nan, 0
-    clean, corrupted = (xr.DataArray(numbers, dims="pair") for numbers in ([9.0, 8.0, 7.0, 6.0], [1.0, 2.0, 1.0, 2.0]))
-    return PatchResult(xr.DataArray(values, dims=("pair", "pos")), clean, corrupted, state, [], 1e-6)
-
-
-def test_while_pairs_are_coming_the_mean_is_of_those_done_and_an_estimate():
-    found = mean_so_far(partial(2))
-    values, clean, corrupted = (x.to_numpy() for x in (partial(2).values, partial(2).clean, partial(2).corrupted))
-    np.testing.assert_array_equal(found.state, [2, 2, 2])
-    expected = [(values[:2, i] - corrupted[:2]).mean() / (clean[:2] - corrupted[:2]).mean() for i in (0, 1)]
-    np.testing.assert_allclose(found.recovery[:2], expected, rtol=1e-5)
-    np.testing.assert_allclose(found.recovery[2], (values[0, 2] - 1) / 8, rtol=1e-5)  # of the pair that has it
-    np.testing.assert_array_equal(mean_so_far(partial(4)).state, [1, 1, 1])
-    np.testing.assert_array_equal(mean_so_far(partial(0)).state, [0, 0, 0])
-
-
-@pytest.fixture(scope="module")
-def long_pairs():
-    """More cells than share a pass: some pairs are in before others begin."""
-    long = "When{} and{} went to the store and the old man" + " gave a drink to the store" * 3
-    return pw.PromptSet([named(*names, long) for names in list(permutations(NAMES, 3))[:12]])
-
-
-def test_the_cells_of_a_mean_arrive_as_estimates_and_the_bar_grows_with_the_pairs(open_set, small, long_pairs):
-    lab, page = open_set(small[0], long_pairs)
-    news = [m for m in page.messages if m["type"] == "progress" and "cells" in m]
-    assert {int(state) for message in news for state in message["cells"]["state"]} <= {1, 2}
-    done = [message["done"] for message in news]
-    assert done == sorted(done)
-    assert any(0 < n < page.main["total"] for n in done)
-    estimated = [message for message in news if (message["cells"]["state"] == 2).any()]
-    assert estimated
-    assert max(message["done"] for message in estimated) < page.main["total"]
-    assert_shows(page.main, lab.result.mean())
-
-
-def test_which_pair_is_being_recorded_is_told_before_any_cell_is_known(open_set, small, pairs):
-    _, page = open_set(small[0], pairs)
-    told = [message for message in page.messages if message["type"] == "progress"]
-    recorded = [message["recorded"] for message in told if "recorded" in message]
-    assert recorded == list(range(13))
-    assert recorded == [message["recorded"] for message in told[:13]]
-    assert page.main["recorded"] == 12
-
-
-def test_of_one_pair_no_recording_is_told(open_set, small):
-    _, page = open_set(*small)
-    assert not any("recorded" in message for message in page.messages)
-    assert page.main["recorded"] is None
 
 
 def test_a_single_pair_is_taken_out_of_what_the_set_has_measured(open_set, small, pairs, sweeps):
