@@ -13,9 +13,13 @@ TASKS = {
     "gendered_pronouns": (lambda model, **o: pw.tasks.gendered_pronouns(model, 8, **o), ("profession", "END"), 0.7),
     "factual_recall": (lambda model, **o: pw.tasks.factual_recall(model, 8, **o), ("subject", "END"), 0.8),
     "induction": (lambda model, **o: pw.tasks.induction(model, 8, **o), ("A1", "B1", "END"), 0.9),
-    "agreement": (lambda model, **o: pw.tasks.subject_verb_agreement(model, 8, **o), ("subject", "attractor", "END"), 0.7),
+    "subject_verb_agreement": (lambda model, **o: pw.tasks.subject_verb_agreement(model, 8, **o), ("subject", "attractor", "END"), 0.7),
     "docstring": (lambda model, **o: pw.tasks.docstring(model, 8, **o), ("A", "B", "C", "D", "A_doc", "B_doc", "END"), 0.9),
 }
+
+
+def test_every_task_is_tested():
+    assert set(TASKS) == set(pw.tasks.__all__)
 
 
 @pytest.mark.parametrize("name", TASKS)
