@@ -9,19 +9,8 @@ from patchwidget import PatchError, Steer, SteeringVector
 from patchwidget.engine.edits import moved_along
 from patchwidget.steering.steer import span_of
 from tests.steering.test_vector import NEGATIVE, POSITIVE
-from tests.zoo import tiny_model
 
 PROMPT = [9, 8, 7, 6, 5]
-
-
-@pytest.fixture(scope="module")
-def model() -> pw.Model:
-    return tiny_model("llama")
-
-
-@pytest.fixture(scope="module")
-def vector(model) -> SteeringVector:
-    return SteeringVector.from_pairs(model, POSITIVE, NEGATIVE, 1)
 
 
 def leaving(model: pw.Model, steer, layer: int) -> torch.Tensor:

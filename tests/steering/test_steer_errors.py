@@ -15,16 +15,6 @@ from tests.zoo import tiny_model
 PROMPT = [9, 8, 7, 6, 5]
 
 
-@pytest.fixture(scope="module")
-def model() -> pw.Model:
-    return tiny_model("llama")
-
-
-@pytest.fixture(scope="module")
-def vector(model) -> SteeringVector:
-    return SteeringVector.from_pairs(model, POSITIVE, NEGATIVE, 1)
-
-
 @pytest.mark.parametrize("strength", [math.inf, -math.inf, math.nan])
 def test_a_strength_that_is_not_finite(vector, strength):
     with pytest.raises(PatchError, match="The strength is"):
